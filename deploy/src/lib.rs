@@ -1,0 +1,1 @@
+//! A pair becomes detections: backends, pipelines, output.

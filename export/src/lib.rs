@@ -1,0 +1,1 @@
+//! A graph and its weights become ONNX, fp32 or fp16.

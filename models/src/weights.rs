@@ -1,0 +1,165 @@
+//! The weights file: safetensors whose header rebuilds the network.
+//!
+//! The header's `__metadata__` holds one key, `yf`, with a JSON [`Header`]. Tensors carry the names of the
+//! graph's parameters. Reading executes nothing, and sizes are checked before memory is taken.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::path::Path;
+
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::graph::{Graph, Role, Shape};
+use crate::{Config, ModelError, Network, durable};
+
+/// Key of [`Header`] in the file's metadata.
+pub const HEADER_KEY: &str = "yf";
+
+/// What rebuilds the network around its weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// The model as it was asked for, e.g. `mid-n`.
+    pub model: String,
+    /// The configuration, as YAML.
+    pub config: String,
+    /// The scale within it, e.g. `n`.
+    pub scale: String,
+    /// Class names in the order of their indices.
+    pub names: Vec<String>,
+    /// Side of the square training pictures.
+    pub imgsz: usize,
+    /// Version of yf that wrote the file.
+    pub version: String,
+    /// Epochs trained; 0 for a fresh network.
+    #[serde(default)]
+    pub epoch: usize,
+}
+
+impl Header {
+    /// A header for a network that is about to be trained.
+    pub fn new(network: &Network, names: Vec<String>, imgsz: usize) -> Self {
+        Header {
+            model: network.name().to_owned(),
+            config: network.config().yaml().to_owned(),
+            scale: network.scale().to_owned(),
+            names,
+            imgsz,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch: 0,
+        }
+    }
+
+    /// The network the file was written for.
+    ///
+    /// # Errors
+    /// When the embedded configuration is damaged.
+    pub fn network(&self) -> Result<Network, ModelError> {
+        let config = Config::parse(&self.config, &self.model)?;
+        Network::new(config, &self.scale, self.names.len())
+    }
+}
+
+/// One tensor in single precision, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// Dimensions.
+    pub shape: Shape,
+    /// Elements.
+    pub data: Vec<f32>,
+}
+
+/// A network's weights and what rebuilds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// What rebuilds the network.
+    pub header: Header,
+    /// Parameters and buffers by name.
+    pub tensors: BTreeMap<String, Array>,
+}
+
+impl Weights {
+    /// Reads a weights file; half-precision tensors are widened.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no safetensors file, or was not written by yf.
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
+        let bytes = std::fs::read(path).map_err(|source| ModelError::Io { path: path.into(), source })?;
+        Self::from_bytes(&bytes).map_err(|why| ModelError::Weights { path: path.into(), why })
+    }
+
+    /// Reads a weights file from memory. The error says what is wrong with it.
+    ///
+    /// # Errors
+    /// As [`Weights::read`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let junk = |e: &dyn std::fmt::Display| format!("not a safetensors file ({e}); a weights file is written by `yf train`");
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| junk(&e))?;
+        let header = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|m| m.get(HEADER_KEY))
+            .ok_or("a safetensors file without yf's header: it was not written by yf")?;
+        let header: Header = serde_json::from_str(header).map_err(|e| format!("yf's header is damaged: {e}"))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| junk(&e))?;
+        let tensors = file
+            .iter()
+            .map(|(name, view)| Ok((name.to_owned(), widen(name, &view)?)))
+            .collect::<Result<_, String>>()?;
+        Ok(Weights { header, tensors })
+    }
+
+    /// Writes the file durably (see [`durable::write`]).
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn write(&self, path: &Path) -> Result<(), ModelError> {
+        let io = |source| ModelError::Io { path: path.into(), source };
+        let bytes = self.to_bytes().map_err(|e| io(std::io::Error::other(e)))?;
+        durable::write(path, |out| out.write_all(&bytes)).map_err(io)
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, safetensors::SafeTensorError> {
+        let raw: Vec<(&String, &Shape, Vec<u8>)> = self
+            .tensors
+            .iter()
+            .map(|(name, a)| (name, &a.shape, a.data.iter().flat_map(|x| x.to_le_bytes()).collect()))
+            .collect();
+        let views = raw
+            .iter()
+            .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, (*shape).clone(), bytes)?)))
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
+        let header = serde_json::to_string(&self.header).unwrap_or_default();
+        safetensors::serialize(views, Some(HashMap::from([(HEADER_KEY.to_owned(), header)])))
+    }
+
+    /// Checks that every parameter and buffer of `graph` is here with its shape.
+    ///
+    /// # Errors
+    /// The first that is missing or of another shape, by name.
+    pub fn check(&self, graph: &Graph) -> Result<(), String> {
+        for param in &graph.params {
+            match self.tensors.get(&param.name) {
+                Some(array) if array.shape == param.shape => {}
+                Some(array) => {
+                    return Err(format!("{} has shape {:?}, the network wants {:?}", param.name, array.shape, param.shape));
+                }
+                None if param.role == Role::Frozen => {}
+                None => return Err(format!("{} is missing", param.name)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn widen(name: &str, view: &TensorView<'_>) -> Result<Array, String> {
+    let bytes = view.data();
+    let data = match view.dtype() {
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+        Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+        other => return Err(format!("tensor {name} has the type {other:?}; weights are F32, F16 or BF16")),
+    };
+    Ok(Array { shape: view.shape().to_vec(), data })
+}

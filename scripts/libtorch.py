@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Fetch libtorch 2.11.0 from the PyPI wheels into one stable folder outside the checkout.
+
+    scripts/libtorch.py            what compiling, linking and running on a CPU need (about 500 MB kept)
+    scripts/libtorch.py --cuda     the CUDA half as well (2.7 GB more)
+    scripts/libtorch.py --where    only print the folder
+
+The folder is $YF_LIBTORCH_HOME, or libtorch-2.11.0 under $XDG_CACHE_HOME/yf (~/.cache/yf). In it,
+`torch/` and `nvidia/` lie side by side, because torch's own search path is relative.
+Wheels are checked by pip against the registry's hashes; unpacking goes to a sibling folder that is
+renamed when complete, so an interrupted run leaves nothing half done.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+VERSION = "2.11.0"
+BUILD = "2.11.0+cu130"
+
+# wheel name -> what of it is kept, as a pattern over the paths inside
+LEAN = {
+    "torch==2.11.0": r"torch/(include/.*|version\.py"
+    r"|lib/(libc10|libtorch|libtorch_cpu|libtorch_global_deps)\.so|lib/libgomp\.so\.1)$",
+    "nvidia-cuda-runtime==13.0.96": r"nvidia/cu13/lib/libcudart\.so\.13$",
+    "nvidia-cuda-cupti==13.0.85": r"nvidia/cu13/lib/libcupti\.so\.13$",
+}
+CUDA_TORCH = r"torch/lib/(?!libtorch_python).*\.so[.\d]*$"
+CUDA_LIBRARY = r"nvidia/.*/lib/.*\.so[.\d]*$"
+
+PLATFORMS = ["manylinux_2_%d_x86_64" % n for n in (28, 27, 25, 24, 18, 17)] + [
+    "manylinux2014_x86_64",
+    "manylinux1_x86_64",
+    "any",
+]
+
+
+def home() -> Path:
+    if given := os.environ.get("YF_LIBTORCH_HOME"):
+        return Path(given)
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(cache) / "yf" / f"libtorch-{VERSION}"
+
+
+def download(requirements: list[str], into: Path, dependencies: bool) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+               "--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp",
+               "--abi", "cp311", "--abi", "none", "--abi", "abi3", "-d", str(into)]
+    for platform in PLATFORMS:
+        command += ["--platform", platform]
+    if not dependencies:
+        command.append("--no-deps")
+    if subprocess.run(command + requirements).returncode != 0:
+        sys.exit(f"libtorch: pip could not download {' '.join(requirements)}; "
+                 "is the package index reachable, and is there room in the temporary folder?")
+
+
+def unpack(wheel: Path, pattern: str, into: Path) -> None:
+    wanted = re.compile(pattern)
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if wanted.match(name) and not name.endswith("/"):
+                archive.extract(name, into)
+
+
+def wheel_of(folder: Path, requirement: str) -> Path:
+    stem = requirement.split("==")[0].replace("-", "_")
+    return next(w for w in folder.glob("*.whl") if w.name.lower().startswith(stem + "-"))
+
+
+def fetch_lean(target: Path) -> None:
+    staging = target.with_name(target.name + f".part-{os.getpid()}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    print(f"libtorch {VERSION}: downloading about 550 MB, keeping 500 MB in {target}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="yf-libtorch-") as wheels:
+        download(list(LEAN), Path(wheels), dependencies=False)
+        for requirement, pattern in LEAN.items():
+            unpack(wheel_of(Path(wheels), requirement), pattern, staging)
+    (staging / "torch" / "build-version").write_text(BUILD + "\n")
+    if target.exists():
+        shutil.rmtree(target)
+    staging.rename(target)
+
+
+def fetch_cuda(target: Path) -> None:
+    print(f"libtorch {VERSION}: downloading the CUDA half (2.7 GB) into {target}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="yf-libtorch-", dir=target.parent) as wheels:
+        download([f"torch=={VERSION}"], Path(wheels), dependencies=True)
+        for wheel in sorted(Path(wheels).glob("*.whl")):
+            name = wheel.name.lower()
+            if name.startswith("torch-"):
+                unpack(wheel, CUDA_TORCH, target)
+            elif name.startswith("nvidia_"):
+                unpack(wheel, CUDA_LIBRARY, target)
+    (target / "cuda-complete").write_text(BUILD + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cuda", action="store_true", help="also the CUDA half")
+    parser.add_argument("--where", action="store_true", help="print the folder and stop")
+    arguments = parser.parse_args()
+    target = home()
+    if not arguments.where:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not (target / "torch" / "build-version").exists():
+            fetch_lean(target)
+        if arguments.cuda and not (target / "cuda-complete").exists():
+            fetch_cuda(target)
+    print(target)
+
+
+if __name__ == "__main__":
+    main()

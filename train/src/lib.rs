@@ -1,0 +1,1 @@
+//! The trainer on libtorch, and the program that `yf train` starts.

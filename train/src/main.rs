@@ -1,0 +1,3 @@
+//! The program that `yf train` starts.
+
+fn main() {}
