@@ -1,0 +1,114 @@
+//! What a run is told.
+//!
+//! `yf` turns arguments into one of these plans, checks it, and hands it to `yf-train` as JSON. A training plan
+//! is kept as `args.toml` in the run's folder and inside `last.safetensors`, so that a run can be resumed.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+mod device;
+mod recipe;
+
+pub use device::{Device, DeviceError};
+pub use recipe::{AmpKind, Optimizer, PlanError, Recipe};
+
+/// Which camera's pictures reach the network; the other one is a picture of 114.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Modality {
+    /// Both cameras.
+    #[default]
+    Both,
+    /// The RGB camera alone.
+    Rgb,
+    /// The infrared camera alone.
+    Ir,
+}
+
+/// Where decoded pairs are kept between epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cache {
+    /// Decode at every use.
+    #[default]
+    None,
+    /// Decoded and resized pairs in memory, both modalities.
+    Ram,
+}
+
+/// What `yf-train` is started with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "lowercase")]
+pub enum Job {
+    /// Train a network.
+    Train(Box<TrainPlan>),
+    /// Validate weights through libtorch.
+    Val(ValPlan),
+    /// Time the training step and its stages.
+    Bench(Box<BenchPlan>),
+}
+
+/// A training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainPlan {
+    /// The data set's YAML, absolute.
+    pub data: PathBuf,
+    /// A model name (`mid-n`) or the path of a configuration.
+    pub model: String,
+    /// Weights to start from: a weights file of the same network.
+    pub weights: Option<PathBuf>,
+    /// Side of the square training pictures, a multiple of the largest stride.
+    pub imgsz: usize,
+    /// Where to compute; `None` takes a GPU where there is one.
+    pub device: Option<Device>,
+    /// Threads that decode; 0 for all cores.
+    pub workers: usize,
+    /// Where decoded pairs are kept.
+    pub cache: Cache,
+    /// Which camera's pictures are seen in training and validation.
+    pub modality: Modality,
+    /// Leave broken pairs out instead of refusing.
+    pub skip_bad: bool,
+    /// The run's folder, already created and empty; or the folder of the run to resume.
+    pub run: PathBuf,
+    /// Go on with the run in `run` from its `weights/last.safetensors`.
+    pub resume: bool,
+    /// Every hyperparameter.
+    #[serde(flatten)]
+    pub recipe: Recipe,
+}
+
+/// A validation through libtorch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValPlan {
+    /// The weights file.
+    pub weights: PathBuf,
+    /// The data set's YAML.
+    pub data: PathBuf,
+    /// `train`, `val` or `test`.
+    pub split: String,
+    /// Side of the square pictures; `None` takes the weights' own.
+    pub imgsz: Option<usize>,
+    /// Pairs a batch.
+    pub batch: usize,
+    /// Where to compute.
+    pub device: Option<Device>,
+    /// Threads that decode; 0 for all cores.
+    pub workers: usize,
+    /// Which camera's pictures are seen.
+    pub modality: Modality,
+    /// Print one JSON object instead of a table.
+    pub json: bool,
+}
+
+/// A measurement of the training step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BenchPlan {
+    /// The run that is measured; nothing of it is kept.
+    pub train: TrainPlan,
+    /// Steps timed after the warm-up.
+    pub steps: usize,
+    /// Print one JSON object instead of a table.
+    pub json: bool,
+}
