@@ -1,3 +1,19 @@
-//! The command line.
+//! `yf`: the command line. Arguments become a validated plan, and only then does a crate do the work.
 
-fn main() {}
+use std::process::ExitCode;
+
+mod cli;
+mod failure;
+mod libtorch;
+mod log;
+mod output;
+mod runs;
+
+fn main() -> ExitCode {
+    let command = cli::parse();
+    log::start(command.level());
+    match command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -79,6 +79,24 @@ pub struct TrainPlan {
     pub recipe: Recipe,
 }
 
+impl TrainPlan {
+    /// The plan as the text of `args.toml`.
+    ///
+    /// # Errors
+    /// When a path is not UTF-8 or the seed is above 2^63 - 1, which TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    /// The plan that `args.toml` holds.
+    ///
+    /// # Errors
+    /// With the line, when the text is no such plan.
+    pub fn from_toml(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+}
+
 /// A validation through libtorch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValPlan {
@@ -111,4 +129,39 @@ pub struct BenchPlan {
     pub steps: usize,
     /// Print one JSON object instead of a table.
     pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> TrainPlan {
+        TrainPlan {
+            data: "/pairs/data.yaml".into(),
+            model: "mid-n".to_owned(),
+            weights: None,
+            imgsz: 640,
+            device: Some(Device::Cuda(vec![0, 1])),
+            workers: 0,
+            cache: Cache::Ram,
+            modality: Modality::Both,
+            skip_bad: false,
+            run: "/runs/train/exp".into(),
+            resume: false,
+            recipe: Recipe { amp: Some(AmpKind::Bf16), seed: i64::MAX as u64, ..Recipe::default() },
+        }
+    }
+
+    #[test]
+    fn a_plan_survives_its_own_toml() {
+        for plan in [plan(), TrainPlan { device: None, recipe: Recipe::default(), ..plan() }] {
+            assert_eq!(TrainPlan::from_toml(&plan.to_toml().unwrap()).unwrap(), plan);
+        }
+    }
+
+    #[test]
+    fn a_job_survives_its_own_json() {
+        let job = Job::Train(Box::new(plan()));
+        assert_eq!(serde_json::from_str::<Job>(&serde_json::to_string(&job).unwrap()).unwrap(), job);
+    }
 }

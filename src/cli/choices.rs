@@ -1,0 +1,69 @@
+//! Values with names: modality, cache, precision, optimizer, and the numbers with a range.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::de::DeserializeOwned;
+
+/// Camera names of `--modality`.
+pub const MODALITY: &[&str] = &["both", "rgb", "ir"];
+/// Places of `--cache`.
+pub const CACHE: &[&str] = &["none", "ram"];
+/// Precisions of `--amp`.
+pub const AMP: &[&str] = &["fp16", "bf16"];
+/// Names of `--optimizer`.
+pub const OPTIMIZER: &[&str] = &["sgd", "adamw"];
+/// Parts of a data set.
+pub const SPLIT: &[&str] = &["train", "val", "test"];
+
+/// Reads one of `names`, which are what serde calls the variants of `T`.
+pub fn choice<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+    names: &'static [&'static str],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(names).try_map(|name| serde_json::from_value(serde_json::Value::String(name)))
+}
+
+/// Reads a whole number from 1 on.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a whole number of at least 1 is wanted".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// Reads a fraction from 0 to 1.
+pub fn unit(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(number) if (0.0..=1.0).contains(&number) => Ok(number),
+        _ => Err("a number from 0 to 1 is wanted".to_owned()),
+    }
+}
+
+/// Reads the name of a device.
+pub fn device(text: &str) -> Result<yf_plan::Device, yf_plan::DeviceError> {
+    text.parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use yf_plan::{AmpKind, Cache, Modality, Optimizer};
+
+    use super::*;
+
+    fn all<T: DeserializeOwned>(names: &[&str]) -> usize {
+        names.iter().filter(|n| serde_json::from_value::<T>((**n).into()).is_ok()).count()
+    }
+
+    #[test]
+    fn every_name_is_a_variant() {
+        assert_eq!(all::<Modality>(MODALITY), MODALITY.len());
+        assert_eq!(all::<Cache>(CACHE), CACHE.len());
+        assert_eq!(all::<AmpKind>(AMP), AMP.len());
+        assert_eq!(all::<Optimizer>(OPTIMIZER), OPTIMIZER.len());
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        assert!(unit("nan").is_err() && unit("1.5").is_err() && unit("-0.1").is_err());
+        assert_eq!(unit("0.25"), Ok(0.25));
+        assert!(at_least_one("0").is_err() && at_least_one("-1").is_err());
+    }
+}

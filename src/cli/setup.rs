@@ -1,0 +1,92 @@
+//! What training and its benchmark share: the data set, the network, and where to compute.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use yf_plan::{Cache, Device, Modality};
+
+use super::choices::{CACHE, MODALITY, choice, device};
+
+/// The network that is trained when none is named.
+pub const MODEL: &str = "mid-n";
+
+/// Data, network and device as flags.
+#[derive(Debug, Clone, Args)]
+pub struct SetupArgs {
+    /// The data set's YAML [default: $YF_DATA, else ./data.yaml]
+    #[arg(long, value_name = "YAML")]
+    pub data: Option<PathBuf>,
+    /// A network by name (mid-n, early-s, ...) or a configuration's YAML [default: mid-n, or what --weights holds]
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Start from these weights of the same network
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Side of the square pictures, a multiple of the network's largest stride (32)
+    #[arg(long, value_name = "PIXELS", default_value_t = 640)]
+    pub imgsz: usize,
+    /// Where to compute: cpu, cuda, cuda:1, 0 [default: a GPU where there is one]
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    pub device: Option<Device>,
+    /// Threads that decode; 0 for one a core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub workers: usize,
+    /// Keep decoded pairs between epochs
+    #[arg(long, value_name = "WHERE", default_value = "none", value_parser = choice::<Cache>(CACHE))]
+    pub cache: Cache,
+    /// See one camera only; the other one's picture is grey
+    #[arg(long, value_name = "CAMERA", default_value = "both", value_parser = choice::<Modality>(MODALITY))]
+    pub modality: Modality,
+    /// Leave broken pairs out, and list them, instead of refusing to start
+    #[arg(long)]
+    pub skip_bad: bool,
+}
+
+impl SetupArgs {
+    /// The network to train: as named, else that of the starting weights, else the default.
+    pub fn model(&self) -> Result<String> {
+        match (&self.model, &self.weights) {
+            (Some(name), _) => Ok(name.clone()),
+            (None, Some(weights)) => {
+                let path = absolute(weights)?;
+                path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
+            }
+            (None, None) => Ok(MODEL.to_owned()),
+        }
+    }
+}
+
+/// The data set's YAML: as given, else `YF_DATA`, else `data.yaml` here. Absolute, and there.
+pub fn data_yaml(given: Option<&Path>) -> Result<PathBuf> {
+    let from_variable = || env::var_os("YF_DATA").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let (path, origin) = match (given, from_variable()) {
+        (Some(path), _) => (path.to_owned(), "--data"),
+        (None, Some(path)) => (path, "YF_DATA"),
+        (None, None) => {
+            (PathBuf::from("data.yaml"), "no --data and no YF_DATA is given, so data.yaml is taken")
+        }
+    };
+    if !path.is_file() {
+        bail!("{}: no such file ({origin}); `yf data synth OUT` makes a data set to try", path.display());
+    }
+    if given.is_none() {
+        tracing::info!("data set: {}", path.display());
+    }
+    absolute(&path)
+}
+
+/// The path from the root, without following links.
+pub fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()))
+}
+
+/// A file that has to be there, made absolute.
+pub fn existing(path: &Path) -> Result<PathBuf> {
+    if !path.is_file() {
+        let why = if path.is_dir() { "is a folder, not a file" } else { "no such file" };
+        bail!("{}: {why}", path.display());
+    }
+    absolute(path)
+}

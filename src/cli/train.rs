@@ -1,0 +1,141 @@
+//! `yf train`: a training run, started in `yf-train`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use yf_plan::{Job, TrainPlan};
+
+use super::Given;
+use super::recipe::RecipeArgs;
+use super::setup::{self, SetupArgs};
+use crate::failure::{Failure, OrArguments};
+use crate::{libtorch, runs};
+
+const EXAMPLES: &str = "\
+Examples:
+  yf train                                            data.yaml here, the default network
+  yf train --data pairs/data.yaml --model early-s --epochs 200 --amp
+  yf train --data pairs/data.yaml --imgsz 320 --device cpu --cache ram
+  yf train --weights runs/train/exp/weights/best.safetensors --lr0 0.001 --epochs 20
+  yf train --resume runs/train/exp                    go on after an interruption
+
+The run's folder holds weights/best.safetensors (ready to export), weights/last.safetensors (to resume),
+results.csv, args.toml and pictures. Folders are counted up (exp, exp2, ...), never overwritten.";
+
+/// What may be changed when a run is resumed: nothing that its weights depend on.
+const RESUME_TAKES: &[&str] = &["resume", "device", "workers", "cache", "verbose", "quiet"];
+
+/// Train a network on a paired data set
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    setup: SetupArgs,
+    /// Folder of the run's folder
+    #[arg(long, value_name = "DIR", default_value = runs::TRAIN)]
+    project: PathBuf,
+    /// The run's name; counted up where it is taken
+    #[arg(long, value_name = "NAME", default_value = runs::NAME)]
+    name: String,
+    /// Go on with an interrupted run: its folder, or its last.safetensors (with --device, --workers, --cache only)
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+}
+
+/// Plans the run, checks it, and becomes `yf-train`.
+pub fn run(args: TrainArgs, given: &Given) -> Result<(), Failure> {
+    match args.resume.clone() {
+        Some(run) => resume(&args.setup, &run, given),
+        None => begin(args),
+    }
+}
+
+fn begin(args: TrainArgs) -> Result<(), Failure> {
+    runs::check_name(&args.name).or_arguments()?;
+    let mut plan = plan(args.setup, args.recipe).or_arguments()?;
+    let trainer = libtorch::trainer()?;
+    let libtorch = libtorch::find(plan.device.as_ref())?;
+    plan.run = setup::absolute(&runs::create(&args.project, &args.name)?)?;
+    tracing::info!("run: {}", plan.run.display());
+    let folder = plan.run.clone();
+    let error = libtorch::start(&trainer, &libtorch, &Job::Train(Box::new(plan)));
+    // Nothing ran, so the folder is still empty and its number is free again.
+    let _ = fs::remove_dir(folder);
+    Err(error.into())
+}
+
+/// A plan for a new run, all but its folder.
+pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
+    let recipe = recipe.recipe()?;
+    let data = setup::data_yaml(setup.data.as_deref())?;
+    let weights = setup.weights.as_deref().map(setup::existing).transpose()?;
+    let model = setup.model()?;
+    Ok(TrainPlan {
+        data,
+        model,
+        weights,
+        imgsz: setup.imgsz,
+        device: setup.device,
+        workers: setup.workers,
+        cache: setup.cache,
+        modality: setup.modality,
+        skip_bad: setup.skip_bad,
+        run: PathBuf::new(),
+        resume: false,
+        recipe,
+    })
+}
+
+fn resume(setup: &SetupArgs, run: &Path, given: &Given) -> Result<(), Failure> {
+    let plan = resume_plan(setup, run, given).or_arguments()?;
+    let trainer = libtorch::trainer()?;
+    let libtorch = libtorch::find(plan.device.as_ref())?;
+    tracing::info!("resuming {}", plan.run.display());
+    Err(libtorch::start(&trainer, &libtorch, &Job::Train(Box::new(plan))).into())
+}
+
+/// The run's own plan, with what may be changed changed.
+fn resume_plan(setup: &SetupArgs, run: &Path, given: &Given) -> Result<TrainPlan> {
+    let refused = given.other_than(RESUME_TAKES);
+    if let Some(flag) = refused.first() {
+        bail!(
+            "--{flag} cannot be changed with --resume: a resumed run goes on with its own recipe (only --device, \
+             --workers and --cache may differ); to train on with another one, start a new run with --weights"
+        );
+    }
+    let folder = run_folder(run)?;
+    let args = folder.join("args.toml");
+    let text = fs::read_to_string(&args).with_context(|| format!("cannot read {}", args.display()))?;
+    let mut plan = TrainPlan::from_toml(&text).with_context(|| format!("{} is damaged", args.display()))?;
+    if given.has("device") {
+        plan.device = setup.device.clone();
+    }
+    if given.has("workers") {
+        plan.workers = setup.workers;
+    }
+    if given.has("cache") {
+        plan.cache = setup.cache;
+    }
+    plan.run = setup::absolute(&folder)?;
+    plan.resume = true;
+    Ok(plan)
+}
+
+/// The folder of a run that is named by itself or by its `weights/last.safetensors`.
+fn run_folder(run: &Path) -> Result<PathBuf> {
+    let folder = if run.is_file() {
+        let above = run.parent().and_then(Path::parent);
+        above.with_context(|| format!("{} lies in no run's folder", run.display()))?.to_owned()
+    } else {
+        run.to_owned()
+    };
+    let last = folder.join("weights/last.safetensors");
+    if !last.is_file() {
+        bail!("{} cannot be resumed: {} is not there", run.display(), last.display());
+    }
+    Ok(folder)
+}

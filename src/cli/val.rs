@@ -1,0 +1,81 @@
+//! `yf val`: COCO's mAP, precision and recall of weights or of an exported model.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use yf_plan::{Device, Job, Modality, ValPlan};
+
+use super::choices::{MODALITY, SPLIT, at_least_one, choice, device};
+use super::setup;
+use crate::failure::{Failure, OrArguments};
+use crate::{libtorch, runs};
+
+const EXAMPLES: &str = "\
+Examples:
+  yf val                                              the newest run's best weights on data.yaml here
+  yf val --weights runs/train/exp/weights/best.safetensors --data pairs/data.yaml
+  yf val --weights best.fp16.onnx --data pairs/data.yaml --backend ort
+  yf val --modality ir --json                         what is left when the RGB camera fails";
+
+/// Measure weights or an exported model on a data set
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ValArgs {
+    /// Weights (.safetensors) or an exported model (.onnx) [default: the newest run's best weights]
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// The data set's YAML [default: $YF_DATA, else ./data.yaml]
+    #[arg(long, value_name = "YAML")]
+    data: Option<PathBuf>,
+    /// Which part of the data set
+    #[arg(long, value_name = "PART", default_value = "val", value_parser = clap::builder::PossibleValuesParser::new(SPLIT))]
+    split: String,
+    /// See one camera only; the other one's picture is grey
+    #[arg(long, value_name = "CAMERA", default_value = "both", value_parser = choice::<Modality>(MODALITY))]
+    modality: Modality,
+    /// Side of the square pictures [default: the model's own]
+    #[arg(long, value_name = "PIXELS")]
+    imgsz: Option<usize>,
+    /// Pairs a batch
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one)]
+    batch: usize,
+    /// Where libtorch computes: cpu, cuda, cuda:1, 0 [default: a GPU where there is one]
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    device: Option<Device>,
+    /// Threads that decode; 0 for one a core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    workers: usize,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Plans the validation and hands it to libtorch.
+pub fn run(args: ValArgs) -> Result<(), Failure> {
+    let plan = plan(args).or_arguments()?;
+    let trainer = libtorch::trainer()?;
+    let libtorch = libtorch::find(plan.device.as_ref())?;
+    Err(libtorch::start(&trainer, &libtorch, &Job::Val(plan)).into())
+}
+
+fn plan(args: ValArgs) -> anyhow::Result<ValPlan> {
+    let weights = match &args.weights {
+        Some(path) => setup::existing(path)?,
+        None => {
+            let newest = runs::newest_weights()?;
+            tracing::info!("weights: {}", newest.display());
+            setup::absolute(&newest)?
+        }
+    };
+    Ok(ValPlan {
+        weights,
+        data: setup::data_yaml(args.data.as_deref())?,
+        split: args.split,
+        imgsz: args.imgsz,
+        batch: args.batch,
+        device: args.device,
+        workers: args.workers,
+        modality: args.modality,
+        json: args.json,
+    })
+}
