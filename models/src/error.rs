@@ -74,7 +74,9 @@ pub enum ModelError {
         known: String,
     },
     /// A layer reads itself, a later layer, or one that is not there.
-    #[error("{origin}: layer {layer} ({block}) reads layer {from}: a layer reads only layers before it (a cycle, or a wrong 'from')")]
+    #[error(
+        "{origin}: layer {layer} ({block}) reads layer {from}: a layer reads only layers before it (a cycle, or a wrong 'from')"
+    )]
     Source {
         /// File or built-in name.
         origin: String,
@@ -102,7 +104,9 @@ pub enum ModelError {
         source: ShapeError,
     },
     /// The picture size is no multiple of the largest stride.
-    #[error("image size {height}x{width} is no multiple of {stride}, the network's largest stride; the nearest that fits is {fit_height}x{fit_width}")]
+    #[error(
+        "image size {height}x{width} is no multiple of {stride}, the network's largest stride; the nearest that fits is {fit_height}x{fit_width}"
+    )]
     InputSize {
         /// Input height.
         height: usize,

@@ -94,14 +94,17 @@ impl Weights {
     /// # Errors
     /// As [`Weights::read`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let junk = |e: &dyn std::fmt::Display| format!("not a safetensors file ({e}); a weights file is written by `yf train`");
+        let junk = |e: &dyn std::fmt::Display| {
+            format!("not a safetensors file ({e}); a weights file is written by `yf train`")
+        };
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| junk(&e))?;
         let header = metadata
             .metadata()
             .as_ref()
             .and_then(|m| m.get(HEADER_KEY))
             .ok_or("a safetensors file without yf's header: it was not written by yf")?;
-        let header: Header = serde_json::from_str(header).map_err(|e| format!("yf's header is damaged: {e}"))?;
+        let header: Header =
+            serde_json::from_str(header).map_err(|e| format!("yf's header is damaged: {e}"))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| junk(&e))?;
         let tensors = file
             .iter()
@@ -128,7 +131,9 @@ impl Weights {
             .collect();
         let views = raw
             .iter()
-            .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, (*shape).clone(), bytes)?)))
+            .map(|(name, shape, bytes)| {
+                Ok((name.as_str(), TensorView::new(Dtype::F32, (*shape).clone(), bytes)?))
+            })
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
         let header = serde_json::to_string(&self.header).unwrap_or_default();
         safetensors::serialize(views, Some(HashMap::from([(HEADER_KEY.to_owned(), header)])))
@@ -143,7 +148,10 @@ impl Weights {
             match self.tensors.get(&param.name) {
                 Some(array) if array.shape == param.shape => {}
                 Some(array) => {
-                    return Err(format!("{} has shape {:?}, the network wants {:?}", param.name, array.shape, param.shape));
+                    return Err(format!(
+                        "{} has shape {:?}, the network wants {:?}",
+                        param.name, array.shape, param.shape
+                    ));
                 }
                 None if param.role == Role::Frozen => {}
                 None => return Err(format!("{} is missing", param.name)),
