@@ -5,7 +5,8 @@ use crate::graph::{Graph, Node, Op, Role};
 /// Cost of one pair through a graph.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Cost {
-    /// Multiply-additions of convolutions and matrix products.
+    /// Multiply-additions of convolutions, matrix products and batch norms, these at four an element: so count the
+    /// published figures of this field, which this one is to be compared with.
     pub macs: u64,
     /// Parameters, batch-norm weights and frozen ones included.
     pub parameters: usize,
@@ -55,6 +56,7 @@ fn macs(graph: &Graph, node: &Node) -> u64 {
             let per_group = graph.shape(node.inputs[0])[0] / conv.groups;
             output * (per_group * conv.kernel * conv.kernel) as u64
         }
+        Op::BatchNorm2d => 4 * output,
         Op::MatMul => output * graph.shape(node.inputs[0]).last().copied().unwrap_or(0) as u64,
         _ => 0,
     }
