@@ -1,0 +1,57 @@
+# What a fresh machine needs: Rust, a C++ compiler, Python 3 with pip and venv. Everything else is fetched.
+#
+# Kept outside the checkout, in $XDG_CACHE_HOME/yf (~/.cache/yf): libtorch (500 MB), and the Python that the
+# tests ask for second opinions. One profile, --release, serves builds and tests: the C++ bindings of libtorch
+# take minutes to compile and are compiled once.
+
+SHELL := /bin/bash
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/yf
+LIBTORCH_FOLDER := $(or $(YF_LIBTORCH_HOME),$(CACHE)/libtorch-2.11.0)
+VENV := $(CACHE)/python
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# torch-sys compiles again whenever this path changes.
+export LIBTORCH := $(LIBTORCH_FOLDER)/torch
+export LD_LIBRARY_PATH := $(LIBTORCH)/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
+export YF_PYTHON ?= $(VENV)/bin/python
+ifneq ($(wildcard ../shared),)
+export YF_SHARED ?= $(abspath ../shared)
+endif
+
+.PHONY: help build test demo cuda libtorch python lint bench clean
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+build: libtorch ## target/release/yf, and yf-train beside it
+	cargo build --release -p yf -p yf-train
+
+test: build python ## Every test
+	cargo test --release --workspace
+
+demo: build ## The whole road once, on a synthetic data set: train, validate, export, infer
+	python3 scripts/demo.py --yf $(TARGET)/release/yf
+
+cuda: ## The CUDA half of libtorch (2.7 GB), which training on a GPU needs
+	python3 scripts/libtorch.py --cuda
+
+libtorch: ## The part of libtorch that compiling and training on a CPU need (500 MB)
+	@python3 scripts/libtorch.py > /dev/null
+
+python: ## A Python with onnx, onnxruntime and pycocotools, for the tests
+	@cmp -s scripts/requirements.txt $(VENV)/requirements.txt || ( set -e; \
+	  python3 -m venv $(VENV); \
+	  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r scripts/requirements.txt; \
+	  cp scripts/requirements.txt $(VENV)/requirements.txt )
+
+lint: libtorch ## rustfmt, clippy and rustdoc, warnings as errors
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --document-private-items
+
+bench: build ## Seconds a stage, of inference and of training
+	python3 scripts/demo.py --yf $(TARGET)/release/yf --bench
+
+clean: ## What was built here; the caches outside the checkout stay
+	cargo clean
+	rm -rf demo
