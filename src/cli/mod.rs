@@ -8,6 +8,7 @@ use crate::failure::Failure;
 
 mod bench;
 mod choices;
+mod info;
 mod recipe;
 mod setup;
 mod train;
@@ -37,10 +38,10 @@ struct Cli {
 #[derive(Debug, Clone, Copy, Args)]
 struct Loudness {
     /// Say more on standard error; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Messages")]
     verbose: u8,
     /// Say only warnings and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Messages")]
     quiet: bool,
 }
 
@@ -57,6 +58,7 @@ impl Loudness {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Info(info::InfoArgs),
     Train(train::TrainArgs),
     Val(val::ValArgs),
     Bench(bench::BenchArgs),
@@ -84,6 +86,7 @@ impl Request {
     /// Plans and works.
     pub fn run(self) -> Result<(), Failure> {
         match self.cli.command {
+            Command::Info(args) => info::run(args),
             Command::Train(args) => train::run(args, &self.given),
             Command::Val(args) => val::run(args),
             Command::Bench(args) => bench::run(args),

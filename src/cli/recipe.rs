@@ -7,7 +7,7 @@ use super::choices::{AMP, OPTIMIZER, choice};
 
 /// Hyperparameters as flags.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Recipe")]
+#[command(next_help_heading = "Recipe", allow_negative_numbers = true)]
 pub struct RecipeArgs {
     /// Passes over the training pairs
     #[arg(long, value_name = "N", default_value_t = Recipe::default().epochs)]

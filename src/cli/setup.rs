@@ -45,17 +45,21 @@ pub struct SetupArgs {
 }
 
 impl SetupArgs {
-    /// The network to train: as named, else that of the starting weights, else the default.
+    /// The network to train: as named, else that of the starting weights, else the default. Files are absolute.
     pub fn model(&self) -> Result<String> {
-        match (&self.model, &self.weights) {
-            (Some(name), _) => Ok(name.clone()),
-            (None, Some(weights)) => {
-                let path = absolute(weights)?;
-                path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
-            }
-            (None, None) => Ok(MODEL.to_owned()),
-        }
+        let file = match (&self.model, &self.weights) {
+            (Some(name), _) if !is_model_file(name) => return Ok(name.clone()),
+            (Some(name), _) => PathBuf::from(name),
+            (None, Some(weights)) => weights.clone(),
+            (None, None) => return Ok(MODEL.to_owned()),
+        };
+        let path = absolute(&file)?;
+        path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
     }
+}
+
+fn is_model_file(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "safetensors")
 }
 
 /// The data set's YAML: as given, else `YF_DATA`, else `data.yaml` here. Absolute, and there.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use yf_models::Network;
 use yf_plan::{Job, TrainPlan};
 
 use super::Given;
@@ -74,6 +75,7 @@ pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
     let data = setup::data_yaml(setup.data.as_deref())?;
     let weights = setup.weights.as_deref().map(setup::existing).transpose()?;
     let model = setup.model()?;
+    Network::load(&model, None)?.graph(setup.imgsz, setup.imgsz)?;
     Ok(TrainPlan {
         data,
         model,
