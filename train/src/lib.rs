@@ -1,1 +1,3 @@
 //! The trainer on libtorch, and the program that `yf train` starts.
+
+pub mod torch;

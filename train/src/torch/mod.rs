@@ -1,0 +1,16 @@
+//! libtorch behind one door: the only module that names `tch`, and the C++ (`shim.cpp`) for what tch lacks.
+
+mod amp;
+mod executor;
+mod ffi;
+mod foreach;
+mod parameters;
+mod runtime;
+
+pub use amp::{Autocast, GradScaler, ScalerState};
+pub use executor::{Executor, Mode};
+pub use ffi::TorchError;
+pub use foreach::{adamw, add_scalar, clip_gradients, lerp, sgd, unscale, zero};
+pub use parameters::Parameters;
+pub use runtime::{channels_last, flags, open_device, peak_memory, seed, synchronize};
+pub use tch::{Device, IndexOp, Kind, Reduction, Tensor, no_grad};

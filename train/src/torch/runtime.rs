@@ -1,0 +1,77 @@
+//! Devices, flags, memory.
+
+use super::ffi::{self, TorchError, check, handle};
+use super::{Device, Tensor};
+
+/// Opens a device. `None` takes a GPU where there is one. A GPU is looked for only in a libtorch that has its
+/// CUDA half, which is loaded here, before anything asks torch about CUDA: it keeps its first answer.
+///
+/// # Errors
+/// When a GPU is asked for and there is none, or libtorch has no CUDA half.
+pub fn open_device(wanted: Option<&yf_plan::Device>) -> Result<Device, TorchError> {
+    let index = match wanted {
+        Some(yf_plan::Device::Cpu) => return Ok(Device::Cpu),
+        Some(yf_plan::Device::Cuda(indices)) => indices.first().copied().unwrap_or(0),
+        None => 0,
+    };
+    // SAFETY: a call without arguments.
+    let loaded = check(unsafe { ffi::yf_load_cuda() });
+    let count = if loaded.is_ok() { tch::Cuda::device_count() as usize } else { 0 };
+    match (wanted, loaded) {
+        (_, Ok(())) if index < count => Ok(Device::Cuda(index)),
+        (None, _) => Ok(Device::Cpu),
+        (Some(_), Err(e)) => Err(TorchError(format!(
+            "this libtorch has no CUDA ({}); run `make cuda`, or use --device cpu",
+            e.0
+        ))),
+        (Some(_), Ok(())) => {
+            Err(TorchError(format!("there is no GPU {index} ({count} found); use --device cpu")))
+        }
+    }
+}
+
+/// TF32 in matrix products and convolutions; cuDNN's search for the fastest kernel; deterministic kernels only.
+pub fn flags(tf32: bool, benchmark: bool, deterministic: bool) -> Result<(), TorchError> {
+    // SAFETY: plain numbers.
+    check(unsafe { ffi::yf_flags(i32::from(tf32), i32::from(benchmark), i32::from(deterministic)) })
+}
+
+/// Seeds libtorch's own generator, which only the initial weights draw from.
+pub fn seed(seed: u64) {
+    tch::manual_seed(seed as i64);
+}
+
+/// The tensor with its channels innermost in memory.
+pub fn channels_last(tensor: &Tensor) -> Result<Tensor, TorchError> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor; `out` receives a new one.
+    check(unsafe { ffi::yf_to_channels_last(handle(tensor), &mut out) })?;
+    Ok(ffi::own(out))
+}
+
+/// Re-lays a four-dimensional parameter in place with its channels innermost.
+pub fn lay_channels_last(param: &Tensor) -> Result<(), TorchError> {
+    // SAFETY: a live tensor.
+    check(unsafe { ffi::yf_channels_last(handle(param)) })
+}
+
+/// Largest memory in use so far, bytes: of the GPU's allocator, or of the process on a CPU.
+pub fn peak_memory(device: Device) -> u64 {
+    if let Device::Cuda(index) = device {
+        let mut bytes = 0;
+        // SAFETY: `bytes` is live.
+        return check(unsafe { ffi::yf_peak_memory(index as i32, &mut bytes) }).map_or(0, |()| bytes as u64);
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kb| kb * 1024)
+}
+
+/// Waits until the device has done all it was given.
+pub fn synchronize(device: Device) -> Result<(), TorchError> {
+    match device {
+        // SAFETY: a plain number.
+        Device::Cuda(index) => check(unsafe { ffi::yf_synchronize(index as i32) }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,172 @@
+// What tch lacks: autocast with a chosen type, foreach and fused operations, memory formats, device memory.
+// Needs libtorch_cpu and libc10 only. Every call returns null, or a message that yf_free frees.
+#include <ATen/ATen.h>
+#include <ATen/DeviceAccelerator.h>
+#include <ATen/autocast_mode.h>
+
+#include <dlfcn.h>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+using at::Tensor;
+typedef Tensor* Handle;  // tch's C_tensor* is an at::Tensor*
+
+template <class F>
+static char* guarded(F&& body) {
+  try {
+    body();
+    return nullptr;
+  } catch (const c10::Error& e) {
+    return strdup(e.what_without_backtrace());
+  } catch (const std::exception& e) {
+    return strdup(e.what());
+  } catch (...) {
+    return strdup("unknown C++ exception");
+  }
+}
+
+static std::vector<Tensor> list(const Handle* handles, size_t n) {
+  std::vector<Tensor> tensors;
+  tensors.reserve(n);
+  for (size_t i = 0; i < n; ++i) tensors.push_back(*handles[i]);
+  return tensors;
+}
+
+static std::optional<Tensor> optional(Handle handle) {
+  return handle ? std::optional<Tensor>(*handle) : std::nullopt;
+}
+
+extern "C" {
+
+void yf_free(char* message) { free(message); }
+
+// Must run before anything asks torch about CUDA: it keeps its first answer.
+char* yf_load_cuda() {
+  return guarded([&] {
+    TORCH_CHECK(dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL), dlerror());
+  });
+}
+
+// kind: c10::ScalarType's number
+char* yf_autocast_enter(int is_cuda, int enabled, int kind, int* was_enabled, int* was_kind) {
+  return guarded([&] {
+    auto device = is_cuda ? at::kCUDA : at::kCPU;
+    *was_enabled = at::autocast::is_autocast_enabled(device);
+    *was_kind = static_cast<int>(at::autocast::get_autocast_dtype(device));
+    at::autocast::set_autocast_enabled(device, enabled);
+    at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(kind));
+    at::autocast::increment_nesting();
+  });
+}
+
+char* yf_autocast_exit(int is_cuda, int was_enabled, int was_kind) {
+  return guarded([&] {
+    auto device = is_cuda ? at::kCUDA : at::kCPU;
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(device, was_enabled);
+    at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(was_kind));
+  });
+}
+
+// found_inf becomes 1 where a gradient is not finite; gradients are multiplied by inverse_scale.
+char* yf_unscale(const Handle* gradients, size_t n, Handle found_inf, Handle inverse_scale) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    at::_amp_foreach_non_finite_check_and_unscale_(list(gradients, n), *found_inf, *inverse_scale);
+  });
+}
+
+char* yf_update_scale(Handle scale, Handle growth_tracker, Handle found_inf, double growth, double backoff, int64_t interval) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    at::_amp_update_scale_(*scale, *growth_tracker, *found_inf, growth, backoff, interval);
+  });
+}
+
+char* yf_clip_gradients(const Handle* gradients, size_t n, double max_norm, Handle* total) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    auto all = list(gradients, n);
+    auto norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(all, 2.0)), 2.0);
+    at::_foreach_mul_(all, at::clamp_max(max_norm / (norm + 1e-6), 1.0));
+    *total = new Tensor(norm);
+  });
+}
+
+char* yf_fused_sgd(const Handle* params, const Handle* gradients, const Handle* buffers, size_t n, double lr,
+                   double momentum, double decay, Handle found_inf) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    at::_fused_sgd_(list(params, n), list(gradients, n), list(buffers, n), decay, momentum, lr, /*dampening=*/0.0,
+                    /*nesterov=*/true, /*maximize=*/false, /*is_first_step=*/false, std::nullopt, optional(found_inf));
+  });
+}
+
+// steps: one float tensor a parameter; the kernel reads them, the caller advances them.
+char* yf_fused_adamw(const Handle* params, const Handle* gradients, const Handle* m, const Handle* v,
+                     const Handle* steps, size_t n, double lr, double beta1, double beta2, double decay, double eps,
+                     Handle found_inf) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    at::_fused_adamw_(list(params, n), list(gradients, n), list(m, n), list(v, n), {}, list(steps, n), lr, beta1, beta2,
+                      decay, eps, /*amsgrad=*/false, /*maximize=*/false, std::nullopt, optional(found_inf));
+  });
+}
+
+// to += weight * (from - to)
+char* yf_lerp(const Handle* to, const Handle* from, size_t n, double weight) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    at::_foreach_lerp_(list(to, n), list(from, n), at::Scalar(weight));
+  });
+}
+
+char* yf_zero(const Handle* tensors, size_t n) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    at::_foreach_zero_(list(tensors, n));
+  });
+}
+
+char* yf_add_scalar(const Handle* tensors, size_t n, double value) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    at::_foreach_add_(list(tensors, n), at::Scalar(value));
+  });
+}
+
+// Not contiguous(): a 1x1 weight counts as channels_last already and would keep its old strides.
+char* yf_channels_last(Handle param) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    auto laid = at::empty(param->sizes(), param->options().requires_grad(false), at::MemoryFormat::ChannelsLast);
+    param->set_data(laid.copy_(*param));
+  });
+}
+
+char* yf_to_channels_last(Handle tensor, Handle* out) {
+  return guarded([&] { *out = new Tensor(tensor->contiguous(at::MemoryFormat::ChannelsLast)); });
+}
+
+char* yf_flags(int tf32, int benchmark, int deterministic) {
+  return guarded([&] {
+    auto& context = at::globalContext();
+    context.setAllowTF32CuBLAS(tf32);
+    context.setAllowTF32CuDNN(tf32);
+    context.setBenchmarkCuDNN(benchmark);
+    context.setDeterministicCuDNN(deterministic);
+  });
+}
+
+char* yf_peak_memory(int device, int64_t* bytes) {
+  return guarded([&] {
+    auto stats = at::accelerator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
+    *bytes = stats.reserved_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+  });
+}
+
+char* yf_synchronize(int device) {
+  return guarded([&] { at::accelerator::synchronizeDevice(static_cast<c10::DeviceIndex>(device)); });
+}
+}
