@@ -1,3 +1,4 @@
 //! The trainer on libtorch, and the program that `yf train` starts.
 
+pub mod loss;
 pub mod torch;
