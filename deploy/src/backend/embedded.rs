@@ -1,0 +1,102 @@
+//! The runtime inside this program: rten, pure Rust, CPU, nothing else needed on the machine.
+//!
+//! rten computes in float32 throughout: float16 weights are widened when the model is loaded, and casts to float16
+//! change nothing. So an fp16 model runs as fast as its fp32 twin and differs from it by its rounded weights only.
+
+use std::sync::Arc;
+
+use rten::{NodeId, RunOptions, ThreadPool, ValueOrView};
+use rten_tensor::NdTensorView;
+use rten_tensor::prelude::*;
+
+use super::{Backend, Options, batches};
+use crate::DeployError;
+use crate::model::{Inputs, Model, ModelInfo};
+
+/// A network in the embedded runtime.
+pub struct Embedded {
+    info: ModelInfo,
+    network: Network,
+}
+
+struct Network {
+    model: rten::Model,
+    inputs: Vec<NodeId>,
+    output: NodeId,
+    threads: Option<Arc<ThreadPool>>,
+    picture: [usize; 3],
+    output_len: usize,
+}
+
+impl Embedded {
+    /// Loads a model.
+    ///
+    /// # Errors
+    /// [`DeployError::Runtime`] where rten does not take it.
+    pub fn new(model: Model, options: &Options) -> Result<Self, DeployError> {
+        let Model { info, bytes } = model;
+        let network = Network::new(bytes, &info, options.threads).map_err(|why| failed(&info, why))?;
+        Ok(Self { info, network })
+    }
+}
+
+impl Network {
+    fn new(bytes: Vec<u8>, info: &ModelInfo, threads: Option<usize>) -> Result<Self, String> {
+        let model = rten::ModelOptions::with_all_ops()
+            .prepack_weights(true)
+            .load(bytes)
+            .map_err(|e| e.to_string())?;
+        let node = |name: &String| model.node_id(name).map_err(|e| e.to_string());
+        let inputs = info.input_names.iter().map(node).collect::<Result<_, _>>()?;
+        let output = node(&info.output_name)?;
+        Ok(Self {
+            inputs,
+            output,
+            threads: threads.map(|n| Arc::new(ThreadPool::with_num_threads(n))),
+            picture: [3, info.height, info.width],
+            output_len: info.output_len(),
+            model,
+        })
+    }
+
+    fn run(&self, pictures: &[&[f32]], batch: usize) -> Result<Vec<f32>, String> {
+        let [channels, height, width] = self.picture;
+        let shape = [batch, channels, height, width];
+        let mut feed = Vec::with_capacity(pictures.len());
+        for (id, data) in self.inputs.iter().zip(pictures) {
+            let tensor = NdTensorView::try_from_data(shape, *data).map_err(|e| e.to_string())?;
+            feed.push((*id, ValueOrView::from(tensor)));
+        }
+        let options = RunOptions::default().with_thread_pool(self.threads.clone());
+        let mut out = self.model.run(feed, &[self.output], Some(options)).map_err(|e| e.to_string())?;
+        let value = out.pop().ok_or("no output")?;
+        let tensor: rten_tensor::Tensor<f32> = value.try_into().map_err(|_| "the output is not float32")?;
+        let got = tensor.shape().to_vec();
+        if tensor.len() != batch * self.output_len {
+            return Err(format!("the output has the shape {got:?}, not the one its file states"));
+        }
+        Ok(tensor.into_data())
+    }
+}
+
+impl Backend for Embedded {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn describe(&self) -> String {
+        "embedded runtime (rten, CPU)".to_owned()
+    }
+
+    fn run(&mut self, rgb: &[f32], ir: &[f32], batch: usize) -> Result<Vec<f32>, DeployError> {
+        let Self { info, network } = self;
+        batches::run(info, rgb, ir, batch, |rgb, ir, batch| {
+            let pictures: &[&[f32]] = if info.inputs == Inputs::Pair { &[rgb, ir] } else { &[rgb] };
+            network.run(pictures, batch).map_err(|why| failed(info, why))
+        })
+    }
+}
+
+fn failed(info: &ModelInfo, why: impl Into<String>) -> DeployError {
+    DeployError::Runtime { origin: info.origin.clone(), backend: "embedded runtime", why: why.into() }
+}

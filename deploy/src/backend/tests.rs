@@ -1,0 +1,131 @@
+//! One suite for every backend, against the detector whose output one can say beforehand.
+
+use super::*;
+use crate::testing::Detector;
+
+/// The backends of this machine. ONNX Runtime is left out, with a message, where it is not installed.
+fn choices() -> Vec<Choice> {
+    let missing = onnx_runtime::unavailable(&Options::default()).expect("ORT_DYLIB_PATH names a library");
+    match missing {
+        None => vec![Choice::Embedded, Choice::Ort],
+        Some(why) if std::env::var_os("YF_REQUIRE").is_some_and(|v| v == "1") => panic!("{why}"),
+        Some(why) => {
+            eprintln!("tested without ONNX Runtime: {why}");
+            vec![Choice::Embedded]
+        }
+    }
+}
+
+fn source(model: &Detector) -> ModelSource {
+    ModelSource::Bytes { name: "cells.onnx".to_owned(), bytes: model.onnx() }
+}
+
+fn pictures(model: &Detector, batch: usize, salt: usize) -> Vec<f32> {
+    let len = batch * 3 * model.height * model.width;
+    (0..len).map(|i| ((i * 7919 + salt * 104_729) % 1009) as f32 / 1009.0).collect()
+}
+
+fn check(choice: Choice, model: &Detector, batch: usize) {
+    let mut backend =
+        open(source(model), choice, &Options { threads: Some(2), ..Options::default() }).unwrap();
+    let (rgb, ir) = (pictures(model, batch, 1), pictures(model, batch, 2));
+    let got = backend.run(&rgb, &ir, batch).unwrap();
+    let want = model.expected(&rgb, &ir);
+    assert_eq!(got.len(), want.len());
+    let far = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let tolerance = if model.fp16 { 2e-3 } else { 1e-6 };
+    assert!(far <= tolerance, "{choice} {model:?} batch {batch}: off by {far}");
+}
+
+#[test]
+fn every_variant_gives_what_it_must() {
+    for choice in choices() {
+        for fp16 in [false, true] {
+            for pair in [true, false] {
+                for fixed in [None, Some(1), Some(4)] {
+                    let model = Detector { fp16, pair, batch: fixed, ..Detector::SMALL };
+                    for batch in [1, 2, 3, 4, 9] {
+                        check(choice, &model, batch);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_batch_is_an_empty_result() {
+    for choice in choices() {
+        for batch in [None, Some(2)] {
+            let model = Detector { batch, ..Detector::SMALL };
+            let mut backend = open(source(&model), choice, &Options::default()).unwrap();
+            assert!(backend.run(&[], &[], 0).unwrap().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_slice_of_the_wrong_length_is_refused() {
+    for choice in choices() {
+        let mut backend = open(source(&Detector::SMALL), choice, &Options::default()).unwrap();
+        let rgb = pictures(&Detector::SMALL, 2, 0);
+        let error = backend.run(&rgb, &rgb[1..], 2).unwrap_err();
+        assert!(matches!(error, DeployError::Input { input: "ir", batch: 2, .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_one_stream_model_does_not_look_at_ir() {
+    for choice in choices() {
+        let model = Detector { pair: false, ..Detector::SMALL };
+        let mut backend = open(source(&model), choice, &Options::default()).unwrap();
+        let rgb = pictures(&model, 1, 0);
+        assert_eq!(backend.run(&rgb, &[], 1).unwrap(), backend.run(&rgb, &rgb, 1).unwrap());
+    }
+}
+
+#[test]
+fn a_graph_that_cannot_run_is_refused_by_name() {
+    let mut model = Detector::SMALL.proto();
+    model.graph.as_mut().unwrap().node[0].op_type = "Convolution".to_owned();
+    let bytes = prost::Message::encode_to_vec(&model);
+    for choice in choices() {
+        let source = ModelSource::Bytes { name: "odd.onnx".to_owned(), bytes: bytes.clone() };
+        let Err(error) = open(source, choice, &Options::default()) else { panic!("{choice} took it") };
+        assert!(matches!(error, DeployError::Runtime { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with("odd.onnx: ") && text.contains("Convolution"), "{text}");
+    }
+}
+
+#[test]
+fn auto_says_what_it_took() {
+    let backend = open(source(&Detector::SMALL), Choice::Auto, &Options::default()).unwrap();
+    let expected = if choices().contains(&Choice::Ort) { "ONNX Runtime, " } else { "embedded" };
+    assert!(backend.describe().starts_with(expected), "{}", backend.describe());
+}
+
+#[test]
+fn a_named_library_that_is_missing_is_an_error_and_no_panic() {
+    let options = Options { ort_library: Some("/nowhere/libonnxruntime.so".into()), threads: None };
+    for choice in [Choice::Ort, Choice::OrtCuda, Choice::Auto] {
+        let Err(error) = open(source(&Detector::SMALL), choice, &options) else { panic!("{choice} opened") };
+        assert!(matches!(error, DeployError::Library(_)), "{error}");
+        assert!(error.to_string().contains("/nowhere/libonnxruntime.so"), "{error}");
+    }
+    assert!(open(source(&Detector::SMALL), Choice::Embedded, &options).is_ok());
+}
+
+#[test]
+fn choices_are_read_as_they_are_written() {
+    for name in Choice::NAMES {
+        assert_eq!(name.parse::<Choice>().unwrap().to_string(), name);
+    }
+    for (name, part) in [
+        ("tensorrt", "not in this version"),
+        ("ort:tensorrt", "not in this version"),
+        ("gpu", "there are auto"),
+    ] {
+        assert!(name.parse::<Choice>().unwrap_err().to_string().contains(part));
+    }
+}

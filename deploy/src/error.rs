@@ -1,0 +1,61 @@
+//! What can go wrong between a pair of files and its detections.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Everything this crate reports.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// A file or folder cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is not an ONNX detector that this version runs.
+    #[error("{origin}: {why}")]
+    Model {
+        /// The file, or the name given to a model in memory.
+        origin: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// No backend goes by that name.
+    #[error("{0}")]
+    Choice(String),
+    /// ONNX Runtime's library is not there or cannot be used.
+    #[error("ONNX Runtime: {0}")]
+    Library(String),
+    /// A runtime refuses the model, or fails while running it.
+    #[error("{origin}: {backend}: {why}")]
+    Runtime {
+        /// The file, or the name given to a model in memory.
+        origin: String,
+        /// Which runtime.
+        backend: &'static str,
+        /// What it said.
+        why: String,
+    },
+    /// A tensor does not have the size that the model's input needs.
+    #[error("input {input}: {got} values, but a batch of {batch} needs {expected}")]
+    Input {
+        /// Name of the input.
+        input: &'static str,
+        /// Pictures in the batch.
+        batch: usize,
+        /// Values that the batch needs.
+        expected: usize,
+        /// Values given.
+        got: usize,
+    },
+}
