@@ -61,7 +61,7 @@ pub struct Loss {
 pub struct Losses {
     /// Scalar with gradient: (box + cls + dfl) * batch.
     pub total: Tensor,
-    /// float [3], detached: box, cls, dfl, gains applied, not multiplied by the batch.
+    /// float `[3]`, detached: box, cls, dfl, gains applied, not multiplied by the batch.
     pub parts: Tensor,
 }
 
@@ -69,7 +69,7 @@ pub struct Losses {
 /// ranks: `sums`, then an all-reduce of `weight`, then [`Sums::divided_by`].
 #[derive(Debug)]
 pub struct Sums {
-    /// float [3] with gradient: box, cls, dfl, gains applied.
+    /// float `[3]` with gradient: box, cls, dfl, gains applied.
     parts: Tensor,
     /// Scalar, detached: the sum of this batch's target scores.
     pub weight: Tensor,
