@@ -1,0 +1,1 @@
+//! Data sets of all layouts, written into temporary folders.

@@ -1,0 +1,93 @@
+//! Resizing with SIMD.
+//!
+//! One filter serves both directions, the triangle: when a picture grows it is plain 2x2 bilinear interpolation
+//! with pixel centres aligned, as OpenCV's `INTER_LINEAR`; when it shrinks the triangle widens with the factor, so
+//! that every source pixel counts and nothing aliases (OpenCV's `INTER_LINEAR` would skip pixels there).
+
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::picture::{Pair, Picture};
+
+/// The size of a `size` (width, height) picture scaled so that its longer side is `long_side`.
+pub fn fit(size: (usize, usize), long_side: usize) -> (usize, usize) {
+    scaled_to_fit(size, (long_side, long_side))
+}
+
+/// The largest size of the aspect of `source` within `target`; halves round to even, at least one pixel a side.
+pub(crate) fn scaled_to_fit(source: (usize, usize), target: (usize, usize)) -> (usize, usize) {
+    let (width, height) = (source.0.max(1) as f64, source.1.max(1) as f64);
+    let scale = (target.0 as f64 / width).min(target.1 as f64 / height);
+    let side =
+        |length: f64, limit: usize| ((length * scale).round_ties_even() as usize).clamp(1, limit.max(1));
+    (side(width, target.0), side(height, target.1))
+}
+
+/// `picture` at `width` x `height`. A picture without pixels becomes a black one.
+pub fn resize<const C: usize>(picture: &Picture<C>, (width, height): (usize, usize)) -> Picture<C> {
+    if picture.size() == (width, height) {
+        return picture.clone();
+    }
+    let mut resized = Picture::filled(width, height, [0; C]);
+    if !picture.pixels.is_empty() && !resized.pixels.is_empty() {
+        match C {
+            1 => resize_typed::<U8, C>(picture, &mut resized),
+            _ => resize_typed::<U8x3, C>(picture, &mut resized),
+        }
+    }
+    resized
+}
+
+/// For one type of pixels, because the untyped call would compile the library's kernels for all of its types.
+fn resize_typed<P: PixelTrait, const C: usize>(source: &Picture<C>, target: &mut Picture<C>) {
+    assert_eq!(P::size(), C, "pictures have one channel or three");
+    let view = TypedImageRef::<P>::from_buffer(source.width as u32, source.height as u32, &source.pixels);
+    let view = view.expect("the size says how many bytes there are");
+    let (width, height) = (target.width as u32, target.height as u32);
+    let mut into = TypedImage::<P>::from_buffer(width, height, &mut target.pixels)
+        .expect("the size says how many bytes there are");
+    let options =
+        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
+    Resizer::new().resize_typed(&view, &mut into, &options).expect("no side is zero");
+}
+
+/// Scales both pictures so that their longer side is `long_side`, without padding.
+pub fn resize_pair_to_fit(pair: &Pair, long_side: usize) -> Pair {
+    let size = fit(pair.size(), long_side);
+    Pair { rgb: resize(&pair.rgb, size), ir: resize(&pair.ir, size) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enlarging_is_two_by_two_bilinear_with_aligned_centres() {
+        let source = Picture::<1> { width: 2, height: 1, pixels: vec![0, 100] };
+        assert_eq!(resize(&source, (4, 1)).pixels, [0, 25, 75, 100]);
+    }
+
+    #[test]
+    fn shrinking_takes_every_pixel_into_account() {
+        let stripes: Vec<u8> = (0..64).map(|x| if x % 4 == 0 { 200 } else { 0 }).collect();
+        let source = Picture::<1> { width: 64, height: 1, pixels: stripes };
+        for value in &resize(&source, (8, 1)).pixels[1..7] {
+            assert!((48..=52).contains(value), "{value}: the mean of the stripes is 50");
+        }
+    }
+
+    #[test]
+    fn fit_keeps_the_aspect_and_at_least_one_pixel() {
+        assert_eq!(fit((1280, 1024), 640), (640, 512));
+        assert_eq!(fit((322, 543), 640), (380, 640));
+        assert_eq!(fit((10_000, 3), 64), (64, 1));
+    }
+
+    #[test]
+    fn a_pair_is_scaled_as_one() {
+        let pair = Pair { rgb: Picture::filled(40, 20, [1, 2, 3]), ir: Picture::filled(40, 20, [9]) };
+        let small = resize_pair_to_fit(&pair, 10);
+        assert_eq!(small, Pair { rgb: Picture::filled(10, 5, [1, 2, 3]), ir: Picture::filled(10, 5, [9]) });
+    }
+}
