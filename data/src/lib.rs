@@ -1,15 +1,21 @@
 //! RGB + infrared pairs: data sets, decoding, letterbox geometry, checks, synthetic pairs, detections and their metrics.
 //!
-//! The way of a pair: a `DataSet` lists `PairFiles`, they are decoded into a `Pair`, and the letterbox brings it to
-//! the network's size. Nothing in this crate writes into a user's data set.
+//! The way of a pair: [`dataset::DataSet`] lists [`dataset::PairFiles`], [`decode`] turns them into a
+//! [`picture::Pair`], [`resize`] and [`letterbox`] bring it to the network's size, and [`loader::Loader`] keeps
+//! many of them at hand. [`check`] names everything that is wrong with a data set before any of that starts.
+//! Nothing in this crate writes into a user's data set.
 
+pub mod check;
 pub mod dataset;
+pub mod decode;
 pub mod detection;
 pub mod error;
 pub mod labels;
 pub mod letterbox;
+pub mod loader;
 pub mod metrics;
 pub mod picture;
+mod prefetch;
 pub mod random;
 pub mod resize;
 
