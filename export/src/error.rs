@@ -10,7 +10,7 @@ use yf_models::error::ShapeError;
 pub enum ExportError {
     /// The network cannot be built, e.g. at this picture size.
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(Box<ModelError>),
     /// The head's maps cannot be decoded.
     #[error("the network's output cannot be decoded: {0}")]
     Decode(#[from] ShapeError),
@@ -41,4 +41,10 @@ pub enum ExportError {
         /// The system's error.
         source: std::io::Error,
     },
+}
+
+impl From<ModelError> for ExportError {
+    fn from(error: ModelError) -> Self {
+        ExportError::Model(Box::new(error))
+    }
 }
