@@ -1,7 +1,8 @@
 //! The part of ONNX's protocol buffers that a detector needs, with the field numbers of onnx.proto (IR 8).
 //!
 //! Written down as prost derives, so that building needs no `protoc`. Scalars of an attribute are optional: an
-//! explicit 0 (`axis = 0`) must reach the wire.
+//! explicit 0 (`axis = 0`) must reach the wire. Lists of integers are not packed, as onnx.proto is proto2: a strict
+//! reader (rten's) takes no other form.
 
 use prost::{Message, Oneof};
 
@@ -113,7 +114,7 @@ pub struct AttributeProto {
     #[prost(bytes = "vec", optional, tag = "4")]
     pub s: Option<Vec<u8>>,
     /// Whole numbers.
-    #[prost(int64, repeated, tag = "8")]
+    #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
     /// Which of the fields above counts: 1 `f`, 2 `i`, 3 `s`, 7 `ints`.
     #[prost(int32, tag = "20")]
@@ -146,7 +147,7 @@ impl AttributeProto {
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorProto {
     /// Dimensions; none for a scalar.
-    #[prost(int64, repeated, tag = "1")]
+    #[prost(int64, repeated, packed = "false", tag = "1")]
     pub dims: Vec<i64>,
     /// [`FLOAT`], [`FLOAT16`] or [`INT64`].
     #[prost(int32, tag = "2")]
@@ -214,4 +215,22 @@ pub enum Size {
     /// Set at run time; equal symbols are equal sizes.
     #[prost(string, tag = "2")]
     Symbol(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_written_as_proto2_writes_them() {
+        // Each element with its own tag (field 8 or 1, varint), not one packed field (wire type 2).
+        assert_eq!(AttributeProto::ints("", vec![0, 3]).encode_to_vec()[..4], [0x40, 0, 0x40, 3]);
+        let tensor = TensorProto { dims: vec![2, 3], ..Default::default() };
+        assert_eq!(tensor.encode_to_vec()[..4], [0x08, 2, 0x08, 3]);
+    }
+
+    #[test]
+    fn an_axis_of_zero_reaches_the_wire() {
+        assert_eq!(AttributeProto::int("", 0).encode_to_vec()[..2], [0x18, 0]);
+    }
 }
