@@ -12,7 +12,6 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # torch-sys compiles again whenever this path changes.
 export LIBTORCH := $(LIBTORCH_FOLDER)/torch
-export LD_LIBRARY_PATH := $(LIBTORCH)/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 export YF_PYTHON ?= $(VENV)/bin/python
 ifneq ($(wildcard ../shared),)
 export YF_SHARED ?= $(abspath ../shared)
