@@ -7,6 +7,7 @@ mod failure;
 mod libtorch;
 mod log;
 mod output;
+mod progress;
 mod runs;
 
 fn main() -> ExitCode {

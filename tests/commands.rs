@@ -74,6 +74,7 @@ fn info_counts_the_references_parameters() {
 #[test]
 fn a_plan_is_refused_before_anything_is_written() {
     let dir = Dir::new();
+    dir.write("images/readme.txt", "");
     let pairs = dir.write("data.yaml", "train: images\nval: images\nnames: [person]\n");
     let pairs = pairs.to_str().expect("UTF-8");
     dir.yf(&["train", "--data", "gone.yaml"]).refuses(2, &["gone.yaml", "no such file"]);

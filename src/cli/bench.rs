@@ -1,9 +1,11 @@
 //! `yf bench`: where the time goes, in training and on a deployment host.
 
 use clap::{Args, Subcommand};
+use yf_data::dataset::DataSet;
 use yf_plan::{BenchPlan, Job};
 
 use super::choices::at_least_one;
+use super::data::check;
 use super::recipe::RecipeArgs;
 use super::setup::SetupArgs;
 use super::train;
@@ -52,6 +54,7 @@ pub fn run(args: BenchArgs) -> Result<(), Failure> {
 
 fn train(args: TrainArgs) -> Result<(), Failure> {
     let plan = train::plan(args.setup, args.recipe).or_arguments()?;
+    check::before_training(&DataSet::open(&plan.data)?, plan.skip_bad)?;
     let trainer = libtorch::trainer()?;
     let libtorch = libtorch::find(plan.device.as_ref())?;
     let job = Job::Bench(Box::new(BenchPlan { train: plan, steps: args.steps, json: args.json }));

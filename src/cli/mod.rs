@@ -8,6 +8,8 @@ use crate::failure::Failure;
 
 mod bench;
 mod choices;
+mod data;
+mod export;
 mod info;
 mod recipe;
 mod setup;
@@ -58,9 +60,11 @@ impl Loudness {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Data(data::DataArgs),
     Info(info::InfoArgs),
     Train(train::TrainArgs),
     Val(val::ValArgs),
+    Export(export::ExportArgs),
     Bench(bench::BenchArgs),
 }
 
@@ -86,9 +90,11 @@ impl Request {
     /// Plans and works.
     pub fn run(self) -> Result<(), Failure> {
         match self.cli.command {
+            Command::Data(args) => data::run(args),
             Command::Info(args) => info::run(args),
             Command::Train(args) => train::run(args, &self.given),
             Command::Val(args) => val::run(args),
+            Command::Export(args) => export::run(args),
             Command::Bench(args) => bench::run(args),
         }
     }

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use yf_data::dataset::DataSet;
 use yf_models::Network;
 use yf_plan::{Job, TrainPlan};
 
 use super::Given;
+use super::data::check;
 use super::recipe::RecipeArgs;
 use super::setup::{self, SetupArgs};
 use crate::failure::{Failure, OrArguments};
@@ -58,6 +60,7 @@ pub fn run(args: TrainArgs, given: &Given) -> Result<(), Failure> {
 fn begin(args: TrainArgs) -> Result<(), Failure> {
     runs::check_name(&args.name).or_arguments()?;
     let mut plan = plan(args.setup, args.recipe).or_arguments()?;
+    check::before_training(&DataSet::open(&plan.data)?, plan.skip_bad)?;
     let trainer = libtorch::trainer()?;
     let libtorch = libtorch::find(plan.device.as_ref())?;
     plan.run = setup::absolute(&runs::create(&args.project, &args.name)?)?;
@@ -75,7 +78,12 @@ pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
     let data = setup::data_yaml(setup.data.as_deref())?;
     let weights = setup.weights.as_deref().map(setup::existing).transpose()?;
     let model = setup.model()?;
-    Network::load(&model, None)?.graph(setup.imgsz, setup.imgsz)?;
+    let data_set = DataSet::open(&data)?;
+    let network = Network::load(&model, Some(data_set.classes()))?;
+    network.graph(setup.imgsz, setup.imgsz)?;
+    if network.classes() != data_set.classes() {
+        bail!("{model} is for {} classes, {} has {}", network.classes(), data.display(), data_set.classes());
+    }
     Ok(TrainPlan {
         data,
         model,

@@ -67,9 +67,10 @@ fn plan(args: ValArgs) -> anyhow::Result<ValPlan> {
             setup::absolute(&newest)?
         }
     };
+    let data = setup::data_yaml(args.data.as_deref())?;
     Ok(ValPlan {
         weights,
-        data: setup::data_yaml(args.data.as_deref())?,
+        data,
         split: args.split,
         imgsz: args.imgsz,
         batch: args.batch,

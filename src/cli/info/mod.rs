@@ -16,18 +16,21 @@ use super::setup::MODEL;
 use crate::failure::{Failure, OrArguments};
 use crate::output;
 
+mod onnx;
+
 const EXAMPLES: &str = "\
 Examples:
   yf info mid-n                             layers, parameters and operations at 640x640
   yf info early-s --classes 3 --imgsz 320
   yf info own.yaml                          a configuration of one's own
-  yf info runs/train/exp/weights/best.safetensors --json";
+  yf info runs/train/exp/weights/best.safetensors --json
+  yf info runs/train/exp/weights/best.onnx";
 
 /// Show a network's layers, parameters and operations
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct InfoArgs {
-    /// A network by name, a configuration's YAML, or weights
+    /// A network by name, a configuration's YAML, weights, or an ONNX file
     #[arg(value_name = "MODEL", default_value = MODEL)]
     model: String,
     /// Number of classes [default: the file's own, else 80]
@@ -43,9 +46,16 @@ pub struct InfoArgs {
 
 /// Prints the table or the object.
 pub fn run(args: InfoArgs) -> Result<(), Failure> {
+    if has_extension(&args.model, "onnx") {
+        return onnx::run(Path::new(&args.model), args.json);
+    }
     let subject = Subject::load(&args).or_arguments()?;
     let report = Report::of(&subject);
     if args.json { output::json(&report) } else { output::line(report.table()) }
+}
+
+fn has_extension(path: &str, wanted: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == wanted)
 }
 
 /// A network at a size, and the header of the weights it came from.

@@ -1,0 +1,26 @@
+//! `yf data`: make a synthetic data set, check one's own.
+
+use clap::{Args, Subcommand};
+
+use crate::failure::Failure;
+
+pub mod check;
+
+/// Make a synthetic paired data set, or check one's own
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum What {
+    Check(check::CheckArgs),
+}
+
+/// Runs the subcommand that was asked for.
+pub fn run(args: DataArgs) -> Result<(), Failure> {
+    match args.what {
+        What::Check(args) => check::run(args),
+    }
+}

@@ -1,0 +1,129 @@
+//! `yf export`: weights become an ONNX file. Needs no libtorch.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use yf_export::{ExportError, Options};
+use yf_models::Weights;
+
+use super::setup;
+use crate::failure::{Failure, OrArguments};
+use crate::{output, runs};
+
+const EXAMPLES: &str = "\
+Examples:
+  yf export --onnx                                    best.onnx beside the newest run's best weights
+  yf export --onnx --fp16                             best.fp16.onnx: half the size, inputs stay float32
+  yf export runs/train/exp/weights/best.safetensors --onnx --dynamic --imgsz 512x640 -o model.onnx
+
+Inputs `rgb` and `ir` (or `images`): float32 [N, 3, H, W], values 0..1, letterboxed with 114.
+Output `output0`: float32 [N, 4 + classes, anchors]: cx cy w h in input pixels, then the class scores.";
+
+/// Write weights as ONNX
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ExportArgs {
+    /// A weights file [default: the newest run's best weights]
+    #[arg(value_name = "WEIGHTS")]
+    weights: Option<PathBuf>,
+    /// Write an ONNX file (opset 17)
+    #[arg(long, required = true)]
+    onnx: bool,
+    /// Layers in half precision; inputs, the decoding of boxes and the output stay float32
+    #[arg(long)]
+    fp16: bool,
+    /// Take any number of pairs at run time instead of one
+    #[arg(long)]
+    dynamic: bool,
+    /// Side of the pictures, or HEIGHTxWIDTH [default: the training's]
+    #[arg(long, value_name = "PIXELS", value_parser = imgsz)]
+    imgsz: Option<(usize, usize)>,
+    /// The file to write [default: beside the weights, .onnx or .fp16.onnx]
+    #[arg(short, long, value_name = "OUT")]
+    out: Option<PathBuf>,
+}
+
+/// Reads the weights, writes the file, and says its name.
+pub fn run(args: ExportArgs) -> Result<(), Failure> {
+    let path = weights_path(args.weights).or_arguments()?;
+    let weights = Weights::read(&path).or_arguments()?;
+    let options = Options { fp16: args.fp16, dynamic: args.dynamic, imgsz: args.imgsz, ..Options::default() };
+    let out = args.out.unwrap_or_else(|| options.default_path(&path));
+    check_out(&out, &path).or_arguments()?;
+    let bytes = yf_export::export_file(&weights, &options, &out).map_err(|error| match error {
+        ExportError::Model(_) | ExportError::Batch(_) => Failure::Arguments(error.into()),
+        _ => Failure::Work(error.into()),
+    })?;
+    let (height, width) = options.imgsz.unwrap_or((weights.header.imgsz, weights.header.imgsz));
+    tracing::info!(
+        "{} for {} classes at {height}x{width}, {}, {} batch: {:.1} MB",
+        weights.header.model,
+        weights.header.names.len(),
+        if options.fp16 { "fp16" } else { "fp32" },
+        if options.dynamic { "any" } else { "one pair a" },
+        bytes as f64 / 1e6
+    );
+    output::line(out.display().to_string())
+}
+
+/// The weights as given, else the newest run's best.
+fn weights_path(given: Option<PathBuf>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        setup::existing(&path)?;
+        return Ok(path);
+    }
+    let newest = runs::newest_weights()?;
+    tracing::info!("weights: {}", newest.display());
+    Ok(newest)
+}
+
+/// The file goes into a folder that is there, and not over the weights.
+fn check_out(out: &Path, weights: &Path) -> Result<()> {
+    if out.is_dir() {
+        bail!("-o {} is a folder: name the file", out.display());
+    }
+    let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = fs::canonicalize(folder).with_context(|| format!("-o {}: no such folder", out.display()))?;
+    let written = out.file_name().map(|name| folder.join(name));
+    if written == fs::canonicalize(weights).ok() {
+        bail!("-o {} would overwrite the weights", out.display());
+    }
+    Ok(())
+}
+
+/// `640`, or `512x640`: height, then width.
+fn imgsz(text: &str) -> Result<(usize, usize), String> {
+    let wrong = || "a side in pixels is wanted, or HEIGHTxWIDTH, like 512x640".to_owned();
+    let side = |side: &str| side.parse::<usize>().ok().filter(|&side| side > 0).ok_or_else(wrong);
+    match text.split_once('x') {
+        Some((height, width)) => Ok((side(height)?, side(width)?)),
+        None => side(text).map(|side| (side, side)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_a_side_or_height_by_width() {
+        assert_eq!(imgsz("640"), Ok((640, 640)));
+        assert_eq!(imgsz("512x640"), Ok((512, 640)));
+        for wrong in ["", "0", "x640", "640x", "-32", "big"] {
+            assert!(imgsz(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_weights_are_never_overwritten() {
+        let home = tempfile::tempdir().unwrap();
+        let weights = home.path().join("best.safetensors");
+        fs::write(&weights, "").unwrap();
+        assert!(check_out(&home.path().join("./best.safetensors"), &weights).is_err());
+        assert!(check_out(&home.path().join("gone/best.onnx"), &weights).is_err());
+        assert!(check_out(home.path(), &weights).is_err());
+        assert!(check_out(&home.path().join("best.onnx"), &weights).is_ok());
+    }
+}
