@@ -7,7 +7,8 @@
 //!   is stretched: its smallest value becomes 0, its largest 255, picture by picture. Values within 8 bits are taken
 //!   as they are, and 8-bit pictures that were stored times 257 come back unchanged.
 //! - **Orientation**: the EXIF orientation is applied to either picture, as OpenCV does.
-//! - **Damage**: a truncated file is an error, never a picture with a grey rest.
+//! - **Damage**: a truncated file is an error, never a picture with a grey rest. Damage that leaves a file whole, such
+//!   as a few wrong bytes within a JPEG's pixels, cannot always be told.
 
 mod jpeg;
 mod orientation;
@@ -16,7 +17,7 @@ mod other;
 mod tests;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -129,11 +130,25 @@ fn expect_infrared(files: &PairFiles) -> Result<(), DataError> {
 /// # Errors
 /// A file that cannot be read or is no picture of a known format.
 pub fn dimensions(path: &Path) -> Result<(usize, usize), DataError> {
-    let mut reader = BufReader::new(File::open(path).map_err(|source| DataError::io(path, source))?);
-    let start = reader.fill_buf().map_err(|source| DataError::io(path, source))?;
-    match format_of(start, path)? {
-        ImageFormat::Jpeg => guarded(path, || jpeg::dimensions(reader)),
-        format => guarded(path, || other::dimensions(reader, format)),
+    let failed = |source| DataError::io(path, source);
+    let mut file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(HEADER_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    if let Ok(size) = dimensions_of(&bytes, path) {
+        return Ok(size);
+    }
+    // A TIFF may have its header at the end, a JPEG a large colour profile before it.
+    file.take(Limits::default().max_bytes).read_to_end(&mut bytes).map_err(failed)?;
+    dimensions_of(&bytes, path)
+}
+
+/// Where the headers of most files end.
+const HEADER_BYTES: u64 = 64 << 10;
+
+fn dimensions_of(bytes: &[u8], path: &Path) -> Result<(usize, usize), DataError> {
+    match format_of(bytes, path)? {
+        ImageFormat::Jpeg => guarded(path, || jpeg::dimensions(bytes)),
+        format => guarded(path, || other::dimensions(bytes, format)),
     }
 }
 
@@ -149,7 +164,7 @@ pub fn decode_rgb(bytes: &[u8], path: &Path, limits: &Limits) -> Result<Picture<
             guarded(path, || jpeg.rgb())
         }
         format => {
-            let size = guarded(path, || other::dimensions(std::io::Cursor::new(bytes), format))?;
+            let size = guarded(path, || other::dimensions(bytes, format))?;
             limits.check_size(path, size)?;
             guarded(path, || other::rgb(bytes, format))
         }
@@ -168,7 +183,7 @@ pub fn decode_ir(bytes: &[u8], path: &Path, limits: &Limits) -> Result<Picture<1
             guarded(path, || jpeg.ir())
         }
         format => {
-            let size = guarded(path, || other::dimensions(std::io::Cursor::new(bytes), format))?;
+            let size = guarded(path, || other::dimensions(bytes, format))?;
             limits.check_size(path, size)?;
             guarded(path, || other::ir(bytes, format))
         }

@@ -10,6 +10,8 @@ pub mod dataset;
 pub mod decode;
 pub mod detection;
 pub mod error;
+#[cfg(test)]
+mod fixtures;
 pub mod labels;
 pub mod letterbox;
 pub mod loader;

@@ -154,12 +154,24 @@ fn mem_available(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
+/// What a control group still allows, version 2 or 1. Cached file contents count as used there, but give way.
 fn control_group_rest() -> Option<u64> {
-    let read = |path: &str| std::fs::read_to_string(Path::new(path)).ok()?.trim().parse::<u64>().ok();
-    let rest = |limit, used| Some(read(limit)?.saturating_sub(read(used)?));
-    rest("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current").or_else(|| {
-        rest("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
-    })
+    let read = |folder: &Path, file: &str| std::fs::read_to_string(folder.join(file)).ok();
+    let number = |folder: &Path, file: &str| read(folder, file)?.trim().parse::<u64>().ok();
+    let rest = |folder: &Path, limit: &str, used: &str, cached: &str| {
+        let (limit, used) = (number(folder, limit)?, number(folder, used)?);
+        let cached = read(folder, "memory.stat").as_deref().and_then(|stat| field(stat, cached)).unwrap_or(0);
+        Some(limit.saturating_sub(used.saturating_sub(cached)))
+    };
+    let (two, one) = (Path::new("/sys/fs/cgroup"), Path::new("/sys/fs/cgroup/memory"));
+    rest(two, "memory.max", "memory.current", "inactive_file")
+        .or_else(|| rest(one, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"))
+}
+
+/// The value of `name` in lines of names and numbers.
+fn field(stat: &str, name: &str) -> Option<u64> {
+    let words = stat.lines().filter_map(|line| line.split_once(' '));
+    words.filter(|(key, _)| *key == name).find_map(|(_, value)| value.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -217,6 +229,7 @@ mod tests {
     #[test]
     fn memory_is_read_in_bytes() {
         assert_eq!(mem_available("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
+        assert_eq!(field("anon 7\ninactive_file 4096\n", "inactive_file"), Some(4096));
         assert!(available_memory().is_some_and(|bytes| bytes > 0));
     }
 }

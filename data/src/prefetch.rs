@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn results_come_in_order() {
         let slow_first = |i: u64| {
-            std::thread::sleep(Duration::from_millis(if i % 3 == 0 { 3 } else { 0 }));
+            std::thread::sleep(Duration::from_millis(if i.is_multiple_of(3) { 3 } else { 0 }));
             i * i
         };
         let squares: Vec<u64> = prefetch(0..50, 4, 8, slow_first).map(|r| r.expect("no panic")).collect();

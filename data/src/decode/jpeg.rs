@@ -1,10 +1,8 @@
 //! JPEG, decoded strictly and straight to the channels that are wanted.
 
-use std::io::{BufRead, Seek};
-
 use image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::{ZByteReaderTrait, ZCursor};
+use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
@@ -64,15 +62,13 @@ impl<'a> Jpeg<'a> {
 }
 
 /// Width and height, orientation applied, from the header.
-pub(super) fn dimensions(reader: impl BufRead + Seek) -> Result<(usize, usize), String> {
-    let mut decoder = JpegDecoder::new_with_options(reader, options(false));
+pub(super) fn dimensions(bytes: &[u8]) -> Result<(usize, usize), String> {
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options(false));
     let (size, orientation) = header(&mut decoder)?;
     Ok(oriented_size(size, orientation))
 }
 
-fn header<R: ZByteReaderTrait>(
-    decoder: &mut JpegDecoder<R>,
-) -> Result<((usize, usize), Orientation), String> {
+fn header(decoder: &mut JpegDecoder<ZCursor<&[u8]>>) -> Result<((usize, usize), Orientation), String> {
     decoder.decode_headers().map_err(explain)?;
     let size = decoder.dimensions().ok_or("damaged: the JPEG says no size")?;
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));

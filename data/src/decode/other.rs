@@ -1,6 +1,6 @@
 //! PNG, TIFF and BMP, and the ways in which infrared is stored in them.
 
-use std::io::{BufRead, Cursor, Seek};
+use std::io::Cursor;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
@@ -9,11 +9,9 @@ use super::orientation::{oriented, oriented_size};
 use crate::picture::Picture;
 
 /// Width and height, orientation applied, from the header.
-pub(super) fn dimensions(reader: impl BufRead + Seek, format: ImageFormat) -> Result<(usize, usize), String> {
-    let mut decoder =
-        ImageReader::with_format(reader, format).into_decoder().map_err(|e| explain(format, &e))?;
+pub(super) fn dimensions(bytes: &[u8], format: ImageFormat) -> Result<(usize, usize), String> {
+    let (decoder, orientation) = header(bytes, format)?;
     let (width, height) = decoder.dimensions();
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     Ok(oriented_size((width as usize, height as usize), orientation))
 }
 
@@ -44,12 +42,23 @@ pub(super) fn ir(bytes: &[u8], format: ImageFormat) -> Result<Picture<1>, String
     Ok(oriented(Picture { width, height, pixels }, orientation))
 }
 
+/// The last chunk of every PNG; the decoder is content once it has all pixels.
+const PNG_END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
+
 fn open(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation), String> {
+    if format == ImageFormat::Png && !bytes.windows(PNG_END.len()).rev().any(|window| window == PNG_END) {
+        return Err("truncated: the PNG has no end chunk".into());
+    }
+    let (decoder, orientation) = header(bytes, format)?;
+    let image = DynamicImage::from_decoder(decoder).map_err(|e| explain(format, &e))?;
+    Ok((image, orientation))
+}
+
+fn header(bytes: &[u8], format: ImageFormat) -> Result<(impl ImageDecoder, Orientation), String> {
     let reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut decoder = reader.into_decoder().map_err(|e| explain(format, &e))?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let image = DynamicImage::from_decoder(decoder).map_err(|e| explain(format, &e))?;
-    Ok((image, orientation))
+    Ok((decoder, orientation))
 }
 
 fn explain(format: ImageFormat, error: &image::ImageError) -> String {
