@@ -351,3 +351,6 @@ fn value_info(name: &str, batch: &Size, shape: &[usize]) -> ValueInfoProto {
     let tensor = TensorType { elem_type: proto::FLOAT, shape: Some(TensorShape { dim }) };
     ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
 }
+
+#[cfg(test)]
+mod tests;
