@@ -58,4 +58,23 @@ pub enum DeployError {
         /// Values given.
         got: usize,
     },
+    /// A picture without its one partner.
+    #[error("{path} {why}")]
+    Pairing {
+        /// The picture.
+        path: PathBuf,
+        /// What was looked for.
+        why: String,
+    },
+    /// A picture cannot be read or written.
+    #[error(transparent)]
+    Data(#[from] yf_data::DataError),
+    /// A thread that prepares pairs panicked: a fault of yf.
+    #[error("{path}: reading the pair failed unexpectedly: {why}")]
+    Worker {
+        /// The RGB file of the pair.
+        path: PathBuf,
+        /// What the panic said.
+        why: String,
+    },
 }

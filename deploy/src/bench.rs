@@ -1,0 +1,247 @@
+//! How long a pair takes, by stage and as a whole.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use image::ColorType;
+use serde::Serialize;
+use yf_data::picture::{Pair, Picture};
+
+use crate::DeployError;
+use crate::backend::Backend;
+use crate::pipeline::{Prepared, Reader, Settings, Stages, Tensors, detections, timed};
+
+/// The pair to measure with.
+#[derive(Clone, Debug)]
+pub enum BenchPair {
+    /// RGB file and infrared file.
+    Files(PathBuf, PathBuf),
+    /// Two JPEG files of this width and height, made for the occasion.
+    MadeUp(usize, usize),
+}
+
+impl Default for BenchPair {
+    /// 1280x1024, as common thermal and RGB rigs give.
+    fn default() -> Self {
+        Self::MadeUp(1280, 1024)
+    }
+}
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct BenchPlan {
+    /// Batches that are measured; 5 more go before them.
+    pub iterations: usize,
+    /// Pairs in a batch.
+    pub batch: usize,
+}
+
+impl Default for BenchPlan {
+    fn default() -> Self {
+        Self { iterations: 50, batch: 1 }
+    }
+}
+
+/// Milliseconds that half, nine tenths, and 99 of 100 measurements stay within.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Percentiles {
+    /// The median.
+    pub p50: f64,
+    /// Nine of ten stay within.
+    pub p90: f64,
+    /// 99 of 100 stay within.
+    pub p99: f64,
+}
+
+/// What was measured; milliseconds a batch.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The model.
+    pub model: String,
+    /// The runtime that ran it.
+    pub backend: String,
+    /// Width and height of the RGB file.
+    pub picture: (usize, usize),
+    /// Width and height of the network's input.
+    pub input: (usize, usize),
+    /// Pairs in a batch.
+    pub batch: usize,
+    /// Batches measured.
+    pub iterations: usize,
+    /// Files to pixels.
+    pub decode: Percentiles,
+    /// Pixels to the network's input.
+    pub letterbox: Percentiles,
+    /// The network.
+    pub network: Percentiles,
+    /// Raw boxes to detections.
+    pub suppression: Percentiles,
+    /// Files to detections, one stage after the other.
+    pub whole: Percentiles,
+}
+
+const WARM_UP: usize = 5;
+
+/// Measures each stage alone, one after the other: no stage runs while another is measured.
+///
+/// # Errors
+/// [`DeployError::Choice`] where there is nothing to measure; whatever reading the pair and running the network
+/// report.
+pub fn bench(
+    backend: &mut dyn Backend,
+    pair: &BenchPair,
+    settings: &Settings,
+    plan: &BenchPlan,
+) -> Result<Report, DeployError> {
+    if plan.iterations == 0 || plan.batch == 0 {
+        return Err(DeployError::Choice(
+            "a measurement takes at least 1 iteration and a batch of 1".to_owned(),
+        ));
+    }
+    let files = Files::new(pair)?;
+    let reader = Reader::new(backend.info(), settings);
+    let mut measured = Vec::with_capacity(plan.iterations);
+    let mut picture = (0, 0);
+    for iteration in 0..WARM_UP + plan.iterations {
+        let (ms, size) = batch(backend, &reader, &files, settings, plan.batch)?;
+        picture = size;
+        if iteration >= WARM_UP {
+            measured.push(ms);
+        }
+    }
+    let stage = |pick: fn(&Stages) -> f64| percentiles(measured.iter().map(pick).collect());
+    Ok(Report {
+        model: backend.info().origin.clone(),
+        backend: backend.describe(),
+        picture,
+        input: (backend.info().width, backend.info().height),
+        batch: plan.batch,
+        iterations: plan.iterations,
+        decode: stage(|s| s.decode),
+        letterbox: stage(|s| s.letterbox),
+        network: stage(|s| s.network),
+        suppression: stage(|s| s.suppression),
+        whole: stage(|s| s.decode + s.letterbox + s.network + s.suppression),
+    })
+}
+
+/// One batch, through all stages.
+fn batch(
+    backend: &mut dyn Backend,
+    reader: &Reader,
+    files: &Files,
+    settings: &Settings,
+    pairs: usize,
+) -> Result<(Stages, (usize, usize)), DeployError> {
+    let (mut first, mut second, mut ms) = (Vec::new(), Vec::new(), Stages::default());
+    let mut tensors = Tensors::default();
+    let mut letterboxes = Vec::new();
+    for _ in 0..pairs {
+        let Prepared { letterbox, ms: own, .. } = reader.prepare(&files.rgb, &files.ir, &mut tensors)?;
+        ms.decode += own.decode;
+        ms.letterbox += own.letterbox;
+        first.extend_from_slice(&tensors.first);
+        second.extend_from_slice(&tensors.second);
+        letterboxes.push(letterbox);
+    }
+    let raw = timed(&mut ms.network, || backend.run(&first, &second, pairs))?;
+    let info = backend.info();
+    timed(&mut ms.suppression, || {
+        for (raw, letterbox) in raw.chunks_exact(info.output_len()).zip(&letterboxes) {
+            detections(raw, info, letterbox, &settings.suppression);
+        }
+    });
+    Ok((ms, letterboxes[0].source))
+}
+
+/// The files, and the folder that goes when they were made up.
+struct Files {
+    rgb: PathBuf,
+    ir: PathBuf,
+    _made: Option<tempfile::TempDir>,
+}
+
+impl Files {
+    fn new(pair: &BenchPair) -> Result<Self, DeployError> {
+        match pair {
+            BenchPair::Files(rgb, ir) => Ok(Self { rgb: rgb.clone(), ir: ir.clone(), _made: None }),
+            BenchPair::MadeUp(width, height) => Self::make(*width, *height),
+        }
+    }
+
+    fn make(width: usize, height: usize) -> Result<Self, DeployError> {
+        let failed = |source| DeployError::Write { path: std::env::temp_dir(), source };
+        let folder = tempfile::tempdir().map_err(failed)?;
+        let (rgb, ir) = (folder.path().join("rgb.jpg"), folder.path().join("ir.jpg"));
+        let pair = made_up(width, height);
+        save(&rgb, &pair.rgb, ColorType::Rgb8)?;
+        save(&ir, &pair.ir, ColorType::L8)?;
+        Ok(Self { rgb, ir, _made: Some(folder) })
+    }
+}
+
+fn save<const C: usize>(path: &Path, picture: &Picture<C>, colours: ColorType) -> Result<(), DeployError> {
+    let failed =
+        |why: image::ImageError| DeployError::Write { path: path.to_owned(), source: io::Error::other(why) };
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    image::save_buffer(path, &picture.pixels, width, height, colours).map_err(failed)
+}
+
+/// Slopes, edges and grain, so that decoding costs about what a street scene costs.
+fn made_up(width: usize, height: usize) -> Pair {
+    let mut grain = 1u32;
+    let mut value = |x: usize, y: usize, channel: usize| {
+        grain = grain.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let block = ((x / 48 + y / 64 + channel) % 5) * 30;
+        (block + x * 60 / width + y * 40 / height + (grain >> 28) as usize) as u8
+    };
+    let mut rgb = Picture::filled(width, height, [0; 3]);
+    let mut ir = Picture::filled(width, height, [0]);
+    for y in 0..height {
+        for x in 0..width {
+            let at = y * width + x;
+            for channel in 0..3 {
+                rgb.pixels[at * 3 + channel] = value(x, y, channel);
+            }
+            ir.pixels[at] = value(x, y, 3);
+        }
+    }
+    Pair { rgb, ir }
+}
+
+/// By the nearest rank: the smallest value that this part of the measurements does not exceed.
+fn percentiles(mut ms: Vec<f64>) -> Percentiles {
+    ms.sort_by(f64::total_cmp);
+    let rank = |part: f64| ms[((ms.len() as f64 * part).ceil() as usize).clamp(1, ms.len()) - 1];
+    Percentiles { p50: rank(0.5), p90: rank(0.9), p99: rank(0.99) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Choice, Options, open};
+    use crate::model::ModelSource;
+    use crate::testing::Detector;
+
+    #[test]
+    fn percentiles_are_measurements() {
+        let hundred = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(percentiles(hundred), Percentiles { p50: 50.0, p90: 90.0, p99: 99.0 });
+        assert_eq!(percentiles(vec![7.0]), Percentiles { p50: 7.0, p90: 7.0, p99: 7.0 });
+    }
+
+    #[test]
+    fn every_stage_is_measured() {
+        let source = ModelSource::Bytes { name: "cells.onnx".into(), bytes: Detector::SMALL.onnx() };
+        let mut backend = open(source, Choice::Embedded, &Options::default()).unwrap();
+        let (pair, plan) = (BenchPair::MadeUp(320, 240), BenchPlan { iterations: 3, batch: 2 });
+        let report = bench(backend.as_mut(), &pair, &Settings::default(), &plan).unwrap();
+        assert_eq!((report.picture, report.input, report.batch), ((320, 240), (48, 32), 2));
+        let stages = [report.decode, report.letterbox, report.network, report.suppression];
+        assert!(stages.iter().all(|s| s.p50 > 0.0 && s.p50 <= s.p90 && s.p90 <= s.p99));
+        assert!(report.whole.p99 >= report.decode.p50);
+        assert!(serde_json::to_value(&report).unwrap()["network"]["p50"].is_number());
+        let nothing = BenchPlan { iterations: 0, batch: 1 };
+        assert!(bench(backend.as_mut(), &pair, &Settings::default(), &nothing).is_err());
+    }
+}

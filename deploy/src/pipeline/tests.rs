@@ -1,0 +1,181 @@
+//! Pairs of real files through the small detector: its boxes are cells of a grid whose score is their brightness.
+
+use std::fs;
+
+use yf_data::picture::Picture;
+
+use super::*;
+use crate::backend::{Choice, Options, open};
+use crate::model::ModelSource;
+use crate::testing::Detector;
+
+/// Twice the detector's input, so that a cell is 16 pixels of the file.
+const SIZE: (usize, usize) = (96, 64);
+
+fn pipeline(model: Detector, settings: Settings) -> Pipeline {
+    let source = ModelSource::Bytes { name: "cells.onnx".into(), bytes: model.onnx() };
+    Pipeline::new(open(source, Choice::Embedded, &Options::default()).unwrap(), settings)
+}
+
+fn settings() -> Settings {
+    let suppression = Suppression { conf: 0.6, iou: 0.7, max: 300, agnostic: false, multi_label: false };
+    Settings { suppression, ..Settings::default() }
+}
+
+/// A black picture with one white square of a cell, at this column and row of the grid.
+fn spot(cell: Option<(usize, usize)>) -> Picture<3> {
+    let mut picture = Picture::filled(SIZE.0, SIZE.1, [0; 3]);
+    if let Some((column, row)) = cell {
+        for y in row * 16..row * 16 + 16 {
+            picture.pixels[(y * SIZE.0 + column * 16) * 3..][..48].fill(255);
+        }
+    }
+    picture
+}
+
+fn save(picture: &Picture<3>, path: &Path) {
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    image::save_buffer(path, &picture.pixels, width, height, image::ColorType::Rgb8).unwrap();
+}
+
+fn write(
+    dir: &Path,
+    name: &str,
+    rgb: Option<(usize, usize)>,
+    ir: Option<(usize, usize)>,
+) -> (PathBuf, PathBuf) {
+    let files = (dir.join(format!("{name}.jpg")), dir.join(format!("{name}_ir.jpg")));
+    save(&spot(rgb), &files.0);
+    save(&spot(ir), &files.1);
+    files
+}
+
+fn run(pipeline: &mut Pipeline, pairs: &[(PathBuf, PathBuf)]) -> Vec<Result<PairResult, DeployError>> {
+    let mut results = Vec::new();
+    let outcome: Result<(), DeployError> = pipeline.run(pairs, |result| {
+        results.push(result);
+        Ok(())
+    });
+    outcome.unwrap();
+    results
+}
+
+fn near(found: &[Detection], class: usize, wanted: [f32; 4]) -> bool {
+    let close = |d: &Detection| d.bbox.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 0.01);
+    found.len() == 1 && found[0].class == class && found[0].score > 0.9 && close(&found[0])
+}
+
+#[test]
+fn boxes_come_back_in_pixels_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let pairs = [write(dir.path(), "a", Some((1, 2)), None), write(dir.path(), "b", None, Some((5, 0)))];
+    let results = run(&mut pipeline(Detector::SMALL, settings()), &pairs);
+    let [a, b] = [0, 1].map(|i| results[i].as_ref().unwrap());
+    assert!(near(&a.detections, 0, [16.0, 32.0, 32.0, 48.0]), "{:?}", a.detections);
+    assert!(near(&b.detections, 1, [80.0, 0.0, 96.0, 16.0]), "{:?}", b.detections);
+    assert_eq!((a.size, &a.rgb, &b.ir), (SIZE, &pairs[0].0, &pairs[1].1));
+    assert!([a.ms.decode, a.ms.letterbox, a.ms.network].iter().all(|ms| *ms > 0.0));
+    assert_eq!(a.pair.size(), SIZE);
+}
+
+#[test]
+fn a_border_of_the_letterbox_is_taken_off() {
+    // 96 x 48 becomes 64 x 32 in the square input, 16 rows down: a cell of 8 is 12 pixels of the file.
+    let model = Detector { height: 64, width: 64, ..Detector::SMALL };
+    let dir = tempfile::tempdir().unwrap();
+    let files = (dir.path().join("a.jpg"), dir.path().join("a.png"));
+    let mut picture = Picture::filled(96, 48, [0; 3]);
+    for y in 12..24 {
+        picture.pixels[(y * 96 + 24) * 3..][..36].fill(255);
+    }
+    save(&picture, &files.0);
+    image::GrayImage::new(96, 48).save(&files.1).unwrap();
+    let results = run(&mut pipeline(model, settings()), &[files]);
+    let found = &results[0].as_ref().unwrap().detections;
+    assert!(near(found, 0, [24.0, 12.0, 36.0, 24.0]), "{found:?}");
+}
+
+#[test]
+fn a_blanked_modality_is_grey() {
+    let dir = tempfile::tempdir().unwrap();
+    let pairs = [write(dir.path(), "a", Some((1, 2)), Some((4, 1)))];
+    let found = |modality, conf| {
+        let mut settings = Settings { modality, ..settings() };
+        settings.suppression.conf = conf;
+        run(&mut pipeline(Detector::SMALL, settings), &pairs).remove(0).unwrap().detections
+    };
+    assert_eq!(found(Modality::Both, 0.6).len(), 2);
+    assert!(near(&found(Modality::Rgb, 0.6), 0, [16.0, 32.0, 32.0, 48.0]));
+    assert!(near(&found(Modality::Ir, 0.6), 1, [64.0, 16.0, 80.0, 32.0]));
+    // Every cell of the blanked picture scores 114 / 255 = .447, one of the 24 less than the white one beside it.
+    let grey = found(Modality::Rgb, 0.44);
+    let blank = |d: &&Detection| d.class == 1 && (d.score - 114.0 / 255.0).abs() < 1e-3;
+    assert_eq!(grey.iter().filter(blank).count(), 23);
+}
+
+#[test]
+fn a_one_stream_network_takes_the_picture_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let pairs = [write(dir.path(), "a", Some((1, 2)), Some((4, 1)))];
+    let model = Detector { pair: false, ..Detector::SMALL };
+    for (modality, wanted) in [
+        (Modality::Both, [16.0, 32.0, 32.0, 48.0]),
+        (Modality::Rgb, [16.0, 32.0, 32.0, 48.0]),
+        (Modality::Ir, [64.0, 16.0, 80.0, 32.0]),
+    ] {
+        let mut pipeline = pipeline(model, Settings { modality, ..settings() });
+        let results = run(&mut pipeline, &pairs);
+        assert!(near(&results[0].as_ref().unwrap().detections, 0, wanted), "{modality}");
+    }
+}
+
+#[test]
+fn many_pairs_come_in_order_and_broken_ones_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let cell = |i: usize| Some((i % 6, i % 4));
+    let mut pairs: Vec<_> = (0..40).map(|i| write(dir.path(), &i.to_string(), cell(i), None)).collect();
+    fs::write(&pairs[7].1, "").unwrap();
+    let whole = fs::read(&pairs[20].0).unwrap();
+    fs::write(&pairs[20].0, &whole[..whole.len() / 2]).unwrap();
+    pairs[33].1 = dir.path().join("gone.jpg");
+    let broken = [(7, "7_ir.jpg"), (20, "20.jpg"), (33, "gone.jpg")];
+    let results = run(&mut pipeline(Detector::SMALL, settings()), &pairs);
+    assert_eq!(results.len(), 40);
+    for (i, result) in results.iter().enumerate() {
+        match (result, broken.iter().find(|(n, _)| *n == i)) {
+            (Ok(result), None) => {
+                assert_eq!(result.rgb, pairs[i].0);
+                let (x, y) = ((i % 6 * 16) as f32, (i % 4 * 16) as f32);
+                assert!(near(&result.detections, 0, [x, y, x + 16.0, y + 16.0]), "pair {i}");
+            }
+            (Err(error), Some((_, name))) => assert!(error.to_string().contains(name), "pair {i}: {error}"),
+            other => panic!("pair {i}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn strict_ends_at_the_first_broken_pair_and_so_does_the_caller() {
+    let dir = tempfile::tempdir().unwrap();
+    let pairs: Vec<_> = (0..10).map(|i| write(dir.path(), &i.to_string(), None, None)).collect();
+    fs::write(&pairs[3].0, "no picture").unwrap();
+    let mut seen = 0;
+    let mut strict = pipeline(Detector::SMALL, Settings { strict: true, ..settings() });
+    let outcome: Result<(), DeployError> = strict.run(&pairs, |_| {
+        seen += 1;
+        Ok(())
+    });
+    assert_eq!(seen, 3);
+    assert!(outcome.unwrap_err().to_string().contains("3.jpg"));
+    let mut seen = 0;
+    let stop: Result<(), DeployError> = strict.run(&pairs, |_| {
+        seen += 1;
+        Err(DeployError::Choice("disk full".into()))
+    });
+    assert_eq!((seen, stop.unwrap_err().to_string().as_str()), (1, "disk full"));
+}
+
+#[test]
+fn no_pairs_are_no_results() {
+    assert!(run(&mut pipeline(Detector::SMALL, settings()), &[]).is_empty());
+}
