@@ -71,6 +71,14 @@ pub enum DataError {
         /// Bytes that can be had.
         available: u64,
     },
+    /// Something that cannot be made or must not be written there.
+    #[error("{}: {why}", path.display())]
+    Output {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        why: String,
+    },
     /// A worker thread panicked.
     #[error("a worker thread failed: {0}")]
     Worker(String),
@@ -85,7 +93,8 @@ impl DataError {
             | DataError::TooLarge { path, .. }
             | DataError::Config { path, .. }
             | DataError::Label { path, .. }
-            | DataError::Pairing { path, .. } => Some(path),
+            | DataError::Pairing { path, .. }
+            | DataError::Output { path, .. } => Some(path),
             DataError::Memory { .. } | DataError::Worker(_) => None,
         }
     }
@@ -106,7 +115,8 @@ impl DataError {
             DataError::Picture { why, .. }
             | DataError::Config { why, .. }
             | DataError::Label { why, .. }
-            | DataError::Pairing { why, .. } => why.clone(),
+            | DataError::Pairing { why, .. }
+            | DataError::Output { why, .. } => why.clone(),
             DataError::TooLarge { what, limit, .. } => format!("{what}, more than the limit of {limit}"),
             DataError::Memory { .. } | DataError::Worker(_) => self.to_string(),
         }

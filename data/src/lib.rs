@@ -9,9 +9,11 @@ pub mod check;
 pub mod dataset;
 pub mod decode;
 pub mod detection;
+pub mod draw;
 pub mod error;
 #[cfg(test)]
 mod fixtures;
+mod jpeg;
 pub mod labels;
 pub mod letterbox;
 pub mod loader;
@@ -20,5 +22,6 @@ pub mod picture;
 mod prefetch;
 pub mod random;
 pub mod resize;
+pub mod synth;
 
 pub use error::DataError;
