@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use yf_data::draw::{annotate, save_jpeg};
 
 use crate::DeployError;
 use crate::pipeline::{PairResult, Stages};
@@ -94,6 +95,16 @@ impl SaveFolder {
 }
 
 impl SaveName {
+    /// Saves the pair side by side with its boxes as `STEM.jpg`; returns the file.
+    ///
+    /// # Errors
+    /// [`DeployError::Data`] where the file cannot be written.
+    pub fn picture(&self, result: &PairResult, names: &[String]) -> Result<PathBuf, DeployError> {
+        let path = self.folder.join(format!("{}.jpg", self.stem));
+        save_jpeg(&annotate(&result.pair, &result.detections, names), &path)?;
+        Ok(path)
+    }
+
     /// Saves the YOLO lines as `labels/STEM.txt`; returns the file. No detections make an empty file.
     ///
     /// # Errors
@@ -152,12 +163,13 @@ mod tests {
         for rgb in ["day/a.jpg", "night/a.jpg", "day/a-2.jpg", "b.png"] {
             let result = result(rgb);
             let name = folder.name(&result);
+            saved.push(name.picture(&result, &["person".into()]).unwrap());
             saved.push(name.labels(&result).unwrap());
         }
         let unique: HashSet<_> = saved.iter().collect();
-        assert_eq!(unique.len(), 4);
+        assert_eq!(unique.len(), 8);
         assert!(saved.iter().all(|path| path.is_file()));
-        assert!(saved[0].ends_with("out/labels/a.txt") && saved[1].ends_with("out/labels/a-2.txt"));
+        assert!(saved[0].ends_with("out/a.jpg") && saved[3].ends_with("out/labels/a-2.txt"));
     }
 
     #[test]
