@@ -16,7 +16,7 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 const QUICK: Duration = Duration::from_secs(2);
 /// Redraws in a second, at most.
 const REDRAWS: u8 = 10;
-const TEMPLATE: &str = "{prefix}  {bar:12.cyan} {pos}/{len}  {wide_msg}";
+const TEMPLATE: &str = "{prefix}  {bar:8.cyan} {pos}/{len}  {wide_msg}";
 
 /// The progress of one epoch's training.
 ///
@@ -188,8 +188,8 @@ mod tests {
         let mut progress = EpochProgress::new(2, 2, 1);
         progress.step(&Running { losses: [1.0; 3], scale: Some(65_536.0), pairs: 16, memory_bytes: 0 });
         let line = progress.last_line("box 1.000");
-        assert!(line.starts_with("epoch 2/2  box 1.000  scale 65536  "), "{line}");
-        assert!(line.ends_with(" pairs/s  0:00"), "{line}");
+        assert!(line.starts_with("epoch 2/2  box 1.000  "), "{line}");
+        assert!(line.ends_with(" pairs/s  scale 65536  0:00"), "{line}");
         assert!(progress.pairs_per_s() > 0.0);
         progress.finish("");
     }

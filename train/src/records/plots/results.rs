@@ -158,7 +158,7 @@ fn rising(panel: &Panel, rows: &[Row]) -> bool {
     let change = |line: &Line| {
         let mut finite = rows.iter().map(line.value).filter(|value| value.is_finite());
         let first = finite.next().unwrap_or(0.0);
-        finite.last().unwrap_or(first) - first
+        finite.next_back().unwrap_or(first) - first
     };
     panel.lines.iter().map(change).sum::<f64>() > 0.0
 }

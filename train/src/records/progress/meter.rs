@@ -66,7 +66,8 @@ impl Meter {
     pub(super) fn while_running(&self) -> String {
         let [bbox, class, dfl] = self.losses;
         let left = clock(time_left(self.spent(), self.done, self.steps));
-        format!("box {bbox:.3}  cls {class:.3}  dfl {dfl:.3}  {}  {left} left", self.pace())
+        // The most wanted first: a narrow terminal cuts the end off.
+        format!("{left} left  box {bbox:.3} cls {class:.3} dfl {dfl:.3}  {}", self.pace())
     }
 
     /// Speed, and the time that the epoch took.
@@ -79,7 +80,7 @@ impl Meter {
         let rate = if rate < 10.0 { format!("{rate:.1} pairs/s") } else { format!("{rate:.0} pairs/s") };
         let scale = self.scale.map(|scale| format!("scale {scale}"));
         let memory = (self.memory_bytes > 0).then(|| format!("{:.1} GB", self.memory_bytes as f64 / 1e9));
-        scale.into_iter().chain([rate]).chain(memory).collect::<Vec<_>>().join("  ")
+        [rate].into_iter().chain(memory).chain(scale).collect::<Vec<_>>().join("  ")
     }
 
     /// From the epoch's start to its last step.
@@ -117,7 +118,7 @@ mod tests {
         };
         meter.step(&running);
         meter.start = meter.last_step - Duration::from_secs(8);
-        let expected = "box 1.000  cls 2.000  dfl 3.000  scale 32768  2.0 pairs/s  4.2 GB  0:08 left";
+        let expected = "0:08 left  box 1.000 cls 2.000 dfl 3.000  2.0 pairs/s  4.2 GB  scale 32768";
         assert_eq!(meter.while_running(), expected);
         meter.step(&Running { scale: None, pairs: 144, memory_bytes: 0, ..running });
         meter.start = meter.last_step - Duration::from_secs(8);
