@@ -35,6 +35,9 @@ pub struct Header {
     /// Epochs trained; 0 for a fresh network.
     #[serde(default)]
     pub epoch: usize,
+    /// What the trainer keeps to go on with the run; this crate does not look into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<serde_json::Value>,
 }
 
 impl Header {
@@ -48,6 +51,7 @@ impl Header {
             imgsz,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: 0,
+            training: None,
         }
     }
 

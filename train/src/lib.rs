@@ -1,5 +1,28 @@
 //! The trainer on libtorch, and the program that `yf train` starts.
+//!
+//! The rooms by their jobs: [`setup`] opens what a plan names; [`feed`] makes batches of pairs ([`augment`]);
+//! [`learner`] turns batches into gradients ([`loss`]) and steps ([`schedule`], [`optimizer`], [`ema`]);
+//! [`validator`] measures; [`checkpoint`] and [`records`] write down; [`trainer`] tells the whole story.
+//! [`torch`] is the only door to libtorch.
 
+pub mod augment;
+pub mod bench;
+pub mod checkpoint;
+pub mod ema;
+mod error;
+pub mod feed;
+pub mod learner;
+pub mod log;
 pub mod loss;
+pub mod optimizer;
+mod output;
 pub mod records;
+pub mod schedule;
+pub mod setup;
+pub mod targets;
 pub mod torch;
+pub mod trainer;
+pub mod validate;
+pub mod validator;
+
+pub use error::Error;

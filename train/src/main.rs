@@ -1,3 +1,47 @@
-//! The program that `yf train` starts.
+//! The program that `yf train` starts: one JSON plan in, a run out.
+//!
+//! It is not for people; `yf` finds a libtorch for it and checks what it is told.
 
-fn main() {}
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use yf_plan::Job;
+
+fn main() -> ExitCode {
+    yf_train::log::start();
+    // tch panics where libtorch throws (out of memory, say); that is an error of the run, not of the program.
+    std::panic::set_hook(Box::new(|_| ()));
+    let outcome =
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(anyhow!("{}", said(&*panic))));
+    let code = match outcome {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            1
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn run() -> anyhow::Result<()> {
+    let job = std::env::args()
+        .nth(1)
+        .context("yf-train is started by `yf train`, `yf val` and `yf bench train`")?;
+    match serde_json::from_str(&job)
+        .context("not a plan of this version of yf; are yf and yf-train of one build?")?
+    {
+        Job::Train(plan) => Ok(yf_train::trainer::train(*plan)?),
+        Job::Val(plan) => Ok(yf_train::validate::validate(&plan)?),
+        Job::Bench(plan) => Ok(yf_train::bench::bench(&plan)?),
+    }
+}
+
+/// What a panic said, without libtorch's stack trace.
+fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = text.unwrap_or("an internal error");
+    let useful = text.split_once("Torch(\"").map_or(text, |(_, message)| message);
+    useful.split(['\n']).next().unwrap_or(useful).split("\\n").next().unwrap_or(useful).to_owned()
+}

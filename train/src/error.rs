@@ -1,0 +1,84 @@
+//! What can stop a run.
+
+use std::path::PathBuf;
+
+use yf_data::DataError;
+use yf_models::ModelError;
+
+use crate::augment::AugmentError;
+use crate::loss::TargetsError;
+use crate::records::RecordError;
+use crate::torch::TorchError;
+
+/// Everything the trainer reports.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data set or one of its files.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network or a weights file.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// libtorch.
+    #[error(transparent)]
+    Torch(#[from] TorchError),
+    /// The augmentation.
+    #[error(transparent)]
+    Augment(#[from] AugmentError),
+    /// A record of the run.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A label that no loss can be computed against.
+    #[error(transparent)]
+    Targets(#[from] TargetsError),
+    /// A file of the run.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A checkpoint that cannot be gone on with.
+    #[error("{}: {why}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The loss is not finite, again and again.
+    #[error(
+        "epoch {epoch}, batch {batch}: the {part} loss is {value} in {times} batches in a row, at a learning rate of {lr:.2e}{scale}. \
+         The last good weights are in weights/last.safetensors. Lower --lr0 or lengthen --warmup-epochs{hint}, and look at the labels with `yf data check`"
+    )]
+    NotFinite {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Batch within it, from 1.
+        batch: usize,
+        /// The first part of the loss that is not finite.
+        part: &'static str,
+        /// Its value.
+        value: f64,
+        /// How often in a row.
+        times: usize,
+        /// Learning rate of the weights.
+        lr: f64,
+        /// The loss scale, where there is one.
+        scale: String,
+        /// What else to try.
+        hint: &'static str,
+    },
+    /// Anything else, said in full.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    /// An error of the file system at `path`.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { path, source }
+    }
+}

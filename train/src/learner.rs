@@ -1,0 +1,196 @@
+//! One network being trained: forward, loss, backward, and every so many batches a step.
+
+use yf_models::graph::Graph;
+use yf_plan::{AmpKind, Recipe};
+
+use crate::ema::Ema;
+use crate::loss::{Gains, Loss, Targets};
+use crate::optimizer::Optimizer;
+use crate::schedule::{Rates, Schedule};
+use crate::torch::{
+    self, Autocast, Device, Executor, GradScaler, Kind, Mode, Parameters, ScalerState, Tensor, TorchError,
+    no_grad,
+};
+
+/// Gradients are clipped to this 2-norm.
+const MAX_GRADIENT_NORM: f64 = 10.0;
+
+/// A network with everything that changes while it learns.
+pub struct Learner {
+    /// The weights.
+    pub parameters: Parameters,
+    /// Their average.
+    pub ema: Ema,
+    /// The loss scale.
+    pub scaler: GradScaler,
+    /// The optimizer and its state.
+    pub optimizer: Optimizer,
+    /// Batches whose gradients wait for a step.
+    pub pending: usize,
+    /// Steps skipped because a gradient was not finite.
+    pub skipped: u64,
+    executor: Executor,
+    loss: Loss,
+    autocast: Option<Kind>,
+    device: Device,
+}
+
+/// The losses of a batch, read back: box, cls, dfl with their gains.
+pub type Parts = [f64; 3];
+
+impl Learner {
+    /// A learner over parameters that are laid out and placed already.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn new(
+        graph: &Graph,
+        parameters: Parameters,
+        recipe: &Recipe,
+        schedule: &Schedule,
+        device: Device,
+    ) -> Result<Self, TorchError> {
+        let ema = Ema::new(&parameters);
+        parameters.require_gradients();
+        let strides: Vec<i64> = graph.head.strides.iter().map(|&s| s as i64).collect();
+        let mut loss = Loss::new(graph.head.classes as i64, &strides);
+        loss.gains = Gains { boxes: recipe.box_gain, classes: recipe.cls_gain, dfl: recipe.dfl_gain };
+        let autocast = precision(recipe.amp, device);
+        let scale = (autocast == Some(Kind::Half)).then_some(recipe.amp_init_scale);
+        Ok(Learner {
+            executor: Executor::new(graph, &parameters, &graph.outputs),
+            optimizer: Optimizer::new(recipe.optimizer, &parameters, schedule.weight_decay()),
+            scaler: GradScaler::new(scale, device),
+            ema,
+            parameters,
+            pending: 0,
+            skipped: 0,
+            loss,
+            autocast,
+            device,
+        })
+    }
+
+    /// The loss that this learner minimises.
+    pub fn loss(&self) -> &Loss {
+        &self.loss
+    }
+
+    /// Where it learns.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Takes over the loss scale of a checkpoint.
+    pub fn resume_scale(&mut self, state: ScalerState) {
+        self.scaler = GradScaler::resume(self.scales_loss(), state, self.device);
+    }
+
+    /// Precision of the forward pass, for people.
+    pub fn precision(&self) -> &'static str {
+        match self.autocast {
+            Some(Kind::Half) => "fp16 (mixed)",
+            Some(_) => "bf16 (mixed)",
+            None => "fp32",
+        }
+    }
+
+    /// Whether the loss is scaled (fp16).
+    pub fn scales_loss(&self) -> bool {
+        self.autocast == Some(Kind::Half)
+    }
+
+    /// Adds the gradients of a batch to those that wait. `inputs` in the graph's order, `[N, 3, S, S]`, 0..1.
+    ///
+    /// Returns the losses; where they are not finite the gradients are not either, and the next step is skipped.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn accumulate(&mut self, inputs: &[Tensor], targets: &Targets) -> Result<Parts, TorchError> {
+        let maps = {
+            let _autocast = Autocast::enter(self.device, self.autocast)?;
+            self.executor.forward(inputs, Mode::Train)?
+        };
+        let losses = self.loss.forward(&maps, targets);
+        self.scaler.scale(&losses.total).f_backward()?;
+        self.pending += 1;
+        let host = losses.parts.to_device(Device::Cpu).to_kind(Kind::Double);
+        let parts = [0, 1, 2].map(|i| host.double_value(&[i]));
+        if !parts.iter().all(|x| x.is_finite()) {
+            self.mend_buffers();
+        }
+        Ok(parts)
+    }
+
+    /// One optimizer step from the gradients that wait, then the average. Returns whether it was taken; it is
+    /// skipped where a gradient is not finite.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn step(&mut self, rates: &Rates) -> Result<bool, TorchError> {
+        let gradients = self.optimizer.gradients();
+        self.scaler.unscale(&gradients)?;
+        let _norm = torch::clip_gradients(&gradients, MAX_GRADIENT_NORM)?;
+        self.optimizer.step(rates, self.scaler.found_inf())?;
+        let taken = self.scaler.found_inf().double_value(&[0]) == 0.0;
+        self.scaler.update()?;
+        torch::zero(&gradients)?;
+        self.pending = 0;
+        if taken {
+            self.ema.update(&self.parameters)?;
+        } else {
+            self.skipped += 1;
+        }
+        Ok(taken)
+    }
+
+    /// Gradients that wait for a step, by parameter name.
+    pub fn pending_gradients(&self) -> Vec<(String, Tensor)> {
+        if self.pending == 0 {
+            return vec![];
+        }
+        let defined = |(p, t): (&yf_models::Param, &Tensor)| {
+            let gradient = t.grad();
+            gradient.defined().then(|| (p.name.clone(), gradient))
+        };
+        self.parameters.trained().filter_map(defined).collect()
+    }
+
+    /// Gives parameters the gradients that waited when a checkpoint was written: backward of `sum(p * g)` leaves
+    /// exactly g.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn restore_gradients(
+        &mut self,
+        gradient_of: impl Fn(&str) -> Option<Tensor>,
+        pending: usize,
+    ) -> Result<(), TorchError> {
+        for (param, tensor) in self.parameters.trained() {
+            if let Some(gradient) = gradient_of(&param.name) {
+                let gradient = gradient.to_device(self.device);
+                (tensor * gradient).sum(Kind::Float).f_backward()?;
+            }
+        }
+        self.pending = pending;
+        Ok(())
+    }
+
+    /// Running statistics that a bad batch has spoilt are taken back from the average.
+    fn mend_buffers(&self) {
+        no_grad(|| {
+            for ((_, buffer), (_, average)) in self.parameters.buffers().zip(self.ema.parameters.buffers()) {
+                let mended = buffer.where_self(&buffer.isfinite(), average);
+                buffer.shallow_clone().copy_(&mended);
+            }
+        });
+    }
+}
+
+/// The type of autocast; fp16 has no fast kernels on a CPU, where it means bf16.
+fn precision(amp: Option<AmpKind>, device: Device) -> Option<Kind> {
+    match amp? {
+        AmpKind::Fp16 if device.is_cuda() => Some(Kind::Half),
+        AmpKind::Fp16 | AmpKind::Bf16 => Some(Kind::BFloat16),
+    }
+}

@@ -1,0 +1,139 @@
+//! SGD with Nesterov momentum, or AdamW, over three groups of parameters.
+
+use std::collections::BTreeMap;
+
+use yf_models::graph::Role;
+use yf_models::weights::Array;
+use yf_plan::Optimizer as Kind;
+
+use crate::schedule::Rates;
+use crate::torch::{self, Parameters, Tensor, TorchError, no_grad};
+
+/// Second moment's decay of AdamW.
+const BETA2: f64 = 0.999;
+
+/// Parameters that share a learning rate and a decay, with their state.
+struct Group {
+    names: Vec<String>,
+    params: Vec<Tensor>,
+    /// Momentum of SGD; first moment of AdamW.
+    first: Vec<Tensor>,
+    /// Second moment and step count; empty for SGD.
+    second: Vec<Tensor>,
+    steps: Vec<Tensor>,
+    decay: f64,
+}
+
+/// The optimizer of a run. Groups are biases, weights (the only ones that decay), norm weights: the order of the
+/// learning rates in [`Rates`] and in results.csv.
+pub struct Optimizer {
+    kind: Kind,
+    groups: Vec<Group>,
+}
+
+impl Optimizer {
+    /// An optimizer with fresh state over the trained parameters.
+    pub fn new(kind: Kind, parameters: &Parameters, weight_decay: f64) -> Self {
+        let group = |role: Role, decay: f64| {
+            let members: Vec<_> = parameters.trained().filter(|(p, _)| p.role == role).collect();
+            let zeros =
+                || members.iter().map(|(_, t)| no_grad(|| t.zeros_like().detach())).collect::<Vec<_>>();
+            let adam = kind == Kind::AdamW;
+            Group {
+                names: members.iter().map(|(p, _)| p.name.clone()).collect(),
+                params: members.iter().map(|(_, t)| t.shallow_clone()).collect(),
+                first: zeros(),
+                second: if adam { zeros() } else { vec![] },
+                steps: if adam {
+                    members.iter().map(|(_, t)| Tensor::zeros([], (torch::Kind::Float, t.device()))).collect()
+                } else {
+                    vec![]
+                },
+                decay,
+            }
+        };
+        let groups =
+            vec![group(Role::Bias, 0.0), group(Role::Weight, weight_decay), group(Role::NormWeight, 0.0)];
+        Optimizer { kind, groups }
+    }
+
+    /// The gradients of all parameters, once backward has made them.
+    pub fn gradients(&self) -> Vec<Tensor> {
+        self.groups.iter().flat_map(|g| &g.params).map(Tensor::grad).filter(Tensor::defined).collect()
+    }
+
+    /// One step; nothing changes where `found_inf` (one float on the device) is 1.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn step(&self, rates: &Rates, found_inf: &Tensor) -> Result<(), TorchError> {
+        for (group, lr) in self.groups.iter().zip(rates.lr) {
+            let gradients: Vec<Tensor> = group.params.iter().map(Tensor::grad).collect();
+            match self.kind {
+                Kind::Sgd => {
+                    torch::sgd(
+                        &group.params,
+                        &gradients,
+                        &group.first,
+                        (lr, rates.momentum, group.decay),
+                        found_inf,
+                    )?;
+                }
+                Kind::AdamW => {
+                    torch::add_scalar(&group.steps, 1.0)?;
+                    let state = (&group.first[..], &group.second[..], &group.steps[..]);
+                    torch::adamw(
+                        &group.params,
+                        &gradients,
+                        state,
+                        (lr, rates.momentum, BETA2, group.decay),
+                        found_inf,
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Its state by name, on the host, as a checkpoint keeps it.
+    pub fn state(&self) -> BTreeMap<String, Array> {
+        let named = |part: &'static str, tensors: &[Tensor], names: &[String]| {
+            let entry =
+                |(name, tensor): (&String, &Tensor)| (format!("{part}.{name}"), torch::to_array(tensor));
+            names.iter().zip(tensors).map(entry).collect::<Vec<_>>()
+        };
+        let parts = self.groups.iter().flat_map(|g| {
+            let mut all = named("first", &g.first, &g.names);
+            all.extend(named("second", &g.second, &g.names));
+            all.extend(named("steps", &g.steps, &g.names));
+            all
+        });
+        parts.collect()
+    }
+
+    /// Takes over the state that a checkpoint kept.
+    ///
+    /// # Errors
+    /// The name of the first tensor that is missing or of another shape.
+    pub fn restore(&self, state: &BTreeMap<String, Array>) -> Result<(), String> {
+        for group in &self.groups {
+            for (part, tensors) in
+                [("first", &group.first), ("second", &group.second), ("steps", &group.steps)]
+            {
+                for (name, tensor) in group.names.iter().zip(tensors) {
+                    let key = format!("{part}.{name}");
+                    let array = state.get(&key).ok_or_else(|| format!("the optimizer's {key} is missing"))?;
+                    let shape: Vec<i64> = array.shape.iter().map(|&n| n as i64).collect();
+                    if shape != tensor.size() {
+                        return Err(format!(
+                            "the optimizer's {key} has shape {shape:?}, not {:?}",
+                            tensor.size()
+                        ));
+                    }
+                    no_grad(|| tensor.shallow_clone().copy_(&torch::to_tensor(array)));
+                }
+            }
+        }
+        Ok(())
+    }
+}

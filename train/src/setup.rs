@@ -1,0 +1,145 @@
+//! A plan becomes what a run works with: device, network, pairs.
+
+use std::path::Path;
+
+use tracing::{info, warn};
+use yf_data::DataError;
+use yf_data::check::check_pairs;
+use yf_data::dataset::{DataSet, PairFiles, Split};
+use yf_data::decode::Limits;
+use yf_data::loader::{Cache, Loader};
+use yf_models::{Graph, Network, Weights};
+use yf_plan::TrainPlan;
+
+use crate::Error;
+use crate::augment::Augmentation;
+use crate::feed::{Feed, Settings};
+use crate::torch::{self, Device, Parameters};
+use crate::validator::Validator;
+
+/// Everything a run works with that does not change while it learns.
+pub struct Setup {
+    /// Where to compute.
+    pub device: Device,
+    /// Class names.
+    pub names: Vec<String>,
+    /// The network.
+    pub network: Network,
+    /// Its training graph.
+    pub graph: Graph,
+    /// The training pairs.
+    pub feed: Feed,
+    /// The validation pairs.
+    pub validator: Validator,
+}
+
+impl Setup {
+    /// Opens everything a training plan names.
+    ///
+    /// # Errors
+    /// The first thing that is not there or does not fit.
+    pub fn open(plan: &TrainPlan) -> Result<Self, Error> {
+        let device = torch::open_device(plan.device.as_ref())?;
+        torch::flags(true, true, false)?;
+        let set = DataSet::open(&plan.data)?;
+        let network = Network::load(&plan.model, Some(set.classes()))?;
+        let graph = network.graph(plan.imgsz, plan.imgsz)?;
+        let workers = workers(plan.workers);
+        let train = usable(set.pairs(Split::Train)?, set.classes(), plan)?;
+        let val = usable(set.pairs(Split::Val)?, set.classes(), plan)?;
+        let settings = Settings {
+            size: plan.imgsz,
+            batch: plan.recipe.batch,
+            workers,
+            seed: plan.recipe.seed,
+            device,
+            modality: plan.modality,
+        };
+        let feed = Feed::new(loader(train, plan)?, set.classes(), augmentation(plan), settings)?;
+        let validator = Validator::new(&graph, loader(val, plan)?, plan.recipe.batch, workers, device)?;
+        Ok(Setup { device, names: set.names().to_vec(), network, graph, feed, validator })
+    }
+
+    /// Parameters at the start of a run: fresh, or those of a weights file of the same network.
+    ///
+    /// # Errors
+    /// A weights file that cannot be read or is of another network.
+    pub fn start(&self, plan: &TrainPlan) -> Result<Parameters, Error> {
+        let parameters = match &plan.weights {
+            None => {
+                torch::seed(plan.recipe.seed);
+                Parameters::fresh(&self.graph, self.device)
+            }
+            Some(path) => self.from_weights(&Weights::read(path)?, path)?,
+        };
+        Ok(parameters)
+    }
+
+    /// Parameters of a weights file that must be of this network.
+    ///
+    /// # Errors
+    /// The first that is missing or of another shape.
+    pub fn from_weights(&self, weights: &Weights, path: &Path) -> Result<Parameters, Error> {
+        Parameters::from_weights(&self.graph, weights, self.device).map_err(|why| Error::Checkpoint {
+            path: path.into(),
+            why: format!(
+                "not weights of {} with {} classes: {why} (it was written for {} with {})",
+                self.network.name(),
+                self.names.len(),
+                weights.header.model,
+                weights.header.names.len()
+            ),
+        })
+    }
+}
+
+/// Threads that decode; 0 means all cores.
+pub fn workers(wanted: usize) -> usize {
+    if wanted > 0 { wanted } else { std::thread::available_parallelism().map_or(1, usize::from) }
+}
+
+/// The pairs that can be read; with `skip_bad` the others are listed and left out.
+fn usable(pairs: Vec<PairFiles>, classes: usize, plan: &TrainPlan) -> Result<Vec<PairFiles>, Error> {
+    if !plan.skip_bad {
+        return Ok(pairs);
+    }
+    let total = pairs.len();
+    let (good, bad) = check_pairs(&pairs, classes, &Limits::default(), &|_, _| ());
+    for problem in &bad {
+        warn!("skipped: {problem}");
+    }
+    if good.is_empty() {
+        return Err(Error::Other(format!("none of {total} pairs can be read; `yf data check` lists why")));
+    }
+    Ok(good)
+}
+
+/// A loader with the cache the plan asks for, or without one where it does not fit.
+fn loader(pairs: Vec<PairFiles>, plan: &TrainPlan) -> Result<Loader, Error> {
+    let (size, limits) = (plan.imgsz, Limits::default());
+    if plan.cache == yf_plan::Cache::Ram {
+        let cached = Loader::new(pairs.clone(), size, Cache::Ram, limits.clone());
+        match cached.ensure_memory() {
+            Ok(bytes) => {
+                info!("{} pairs will take {:.2} GB of memory", pairs.len(), bytes as f64 / 1e9);
+                return Ok(cached);
+            }
+            Err(e @ DataError::Memory { .. }) => warn!("no cache: {e}"),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(Loader::new(pairs, size, Cache::None, limits))
+}
+
+fn augmentation(plan: &TrainPlan) -> Augmentation {
+    let recipe = &plan.recipe;
+    Augmentation {
+        mosaic: recipe.mosaic,
+        translate: recipe.translate,
+        scale: recipe.scale,
+        fliplr: recipe.fliplr,
+        hsv: [recipe.hsv_h, recipe.hsv_s, recipe.hsv_v],
+        ir_brightness: recipe.ir_brightness,
+        ir_contrast: recipe.ir_contrast,
+    }
+}

@@ -1,0 +1,380 @@
+//! A training run, from its plan to its best weights.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use tracing::{info, warn};
+use yf_data::metrics::Metrics;
+use yf_models::{Header, Weights, durable};
+use yf_plan::{Modality, TrainPlan};
+
+use crate::Error;
+use crate::checkpoint::{Last, Progress, write_best, write_last};
+use crate::learner::{Learner, Parts};
+use crate::records::pictures;
+use crate::records::plots;
+use crate::records::progress::{EpochProgress, Running};
+use crate::records::results::{self, Row};
+use crate::records::table;
+use crate::schedule::Schedule;
+use crate::setup::Setup;
+use crate::targets;
+use crate::torch::{self, TorchError};
+use crate::validator::Outcome;
+
+/// So many batches in a row without a finite loss stop a run.
+const MAX_BAD_BATCHES: usize = 5;
+/// A loss scale below this means that something is wrong with more than the scale.
+const LOW_SCALE: f64 = 1.0;
+
+/// A run on its way.
+struct Run {
+    plan: TrainPlan,
+    setup: Setup,
+    schedule: Schedule,
+    learner: Learner,
+    header: Header,
+    folder: Folder,
+    progress: Progress,
+    started: Instant,
+    /// Seconds spent before this process, in a resumed run.
+    before: f64,
+    bad_batches: usize,
+    warned_of_scale: bool,
+}
+
+/// Files of a run.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn best(&self) -> PathBuf {
+        self.0.join("weights/best.safetensors")
+    }
+
+    fn last(&self) -> PathBuf {
+        self.0.join("weights/last.safetensors")
+    }
+
+    fn results(&self) -> PathBuf {
+        self.0.join("results.csv")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+/// Trains as the plan says. Standard output gets the closing table; everything is in the run's folder.
+///
+/// # Errors
+/// What stopped the run; `weights/last.safetensors` holds the last epoch that was done.
+pub fn train(plan: TrainPlan) -> Result<(), Error> {
+    let mut run = Run::open(plan)?;
+    run.describe();
+    for epoch in run.progress.epoch..run.plan.recipe.epochs {
+        let row = run.epoch(epoch)?;
+        run.record(&row)?;
+        if run.is_stale(epoch) {
+            info!("no better fitness for {} epochs: stopping early", run.plan.recipe.patience);
+            break;
+        }
+    }
+    run.close()
+}
+
+impl Run {
+    fn open(plan: TrainPlan) -> Result<Self, Error> {
+        let folder = Folder(plan.run.clone());
+        if plan.resume { Run::resume(plan, folder) } else { Run::fresh(plan, folder) }
+    }
+
+    fn fresh(plan: TrainPlan, folder: Folder) -> Result<Self, Error> {
+        let setup = Setup::open(&plan)?;
+        let parameters = setup.start(&plan)?;
+        let run = Run::assemble(plan, folder, setup, parameters)?;
+        run.write_args()?;
+        plots::labels(run.setup.feed.labels(), &run.setup.names, &run.folder.file("labels.png"))?;
+        Ok(run)
+    }
+
+    fn resume(plan: TrainPlan, folder: Folder) -> Result<Self, Error> {
+        let last = Last::read(&folder.last())?;
+        let setup = Setup::open(&plan)?;
+        let parameters = setup.from_weights(&last.trained_weights(), &folder.last())?;
+        let mut run = Run::assemble(plan, folder, setup, parameters)?;
+        last.restore(&mut run.learner, &run.setup.graph)?;
+        run.before = last.progress.seconds;
+        run.progress = Progress { plan: run.plan.clone(), ..last.progress };
+        results::keep_until(&run.folder.results(), run.progress.epoch)?;
+        info!("resuming after epoch {} of {}", run.progress.epoch, run.plan.recipe.epochs);
+        Ok(run)
+    }
+
+    fn assemble(
+        plan: TrainPlan,
+        folder: Folder,
+        setup: Setup,
+        parameters: torch::Parameters,
+    ) -> Result<Self, Error> {
+        if setup.device.is_cuda() {
+            parameters.channels_last()?;
+        }
+        let weights = folder.0.join("weights");
+        std::fs::create_dir_all(&weights).map_err(Error::io(&weights))?;
+        let schedule = Schedule::new(&plan.recipe, setup.feed.batches());
+        let learner = Learner::new(&setup.graph, parameters, &plan.recipe, &schedule, setup.device)?;
+        let header = Header::new(&setup.network, setup.names.clone(), plan.imgsz);
+        let progress = Progress {
+            plan: plan.clone(),
+            epoch: 0,
+            batches: 0,
+            pending: 0,
+            ema_updates: 0,
+            scaler: learner.scaler.state(),
+            skipped: 0,
+            best: None,
+            seconds: 0.0,
+        };
+        Ok(Run {
+            plan,
+            setup,
+            schedule,
+            learner,
+            header,
+            folder,
+            progress,
+            started: Instant::now(),
+            before: 0.0,
+            bad_batches: 0,
+            warned_of_scale: false,
+        })
+    }
+
+    fn describe(&self) {
+        let precision = self.learner.precision();
+        info!(
+            "{} ({} parameters) on {:?} in {precision}, {} training and {} validation pairs, {} px, batch {}",
+            self.setup.network.name(),
+            self.setup.graph.parameter_count(),
+            self.setup.device,
+            self.setup.feed.labels().len(),
+            self.setup.validator.pairs().len(),
+            self.plan.imgsz,
+            self.plan.recipe.batch,
+        );
+        if self.plan.recipe.amp == Some(yf_plan::AmpKind::Fp16) && !self.setup.device.is_cuda() {
+            warn!("on a CPU --amp means bf16: fp16 has no fast kernels there");
+        }
+        info!("results in {}", self.folder.0.display());
+    }
+
+    /// Learns from every training pair once, then validates.
+    fn epoch(&mut self, epoch: usize) -> Result<Row, Error> {
+        let started = Instant::now();
+        let losses = self.learn(epoch)?;
+        let pairs_per_s = self.setup.feed.labels().len() as f64 / started.elapsed().as_secs_f64();
+        let outcome = self.validate(self.plan.modality)?;
+        let rates = self.schedule.at(self.progress.batches.saturating_sub(1), epoch);
+        let Metrics { precision, recall, map50, map50_95, .. } = outcome.metrics;
+        Ok(Row {
+            epoch: epoch + 1,
+            time: self.seconds(),
+            train: losses,
+            precision,
+            recall,
+            map50,
+            map50_95,
+            val: outcome.losses,
+            lr: rates.lr,
+            scale: self.learner.scaler.state().scale,
+            skipped: self.learner.skipped,
+            pairs_per_s,
+            memory_gb: torch::peak_memory(self.setup.device) as f64 / 1e9,
+        })
+    }
+
+    fn learn(&mut self, epoch: usize) -> Result<Parts, Error> {
+        let recipe = &self.plan.recipe;
+        let mosaic = epoch + recipe.close_mosaic < recipe.epochs;
+        let (batches, epochs) = (self.setup.feed.batches(), recipe.epochs);
+        let mut bar = EpochProgress::new(epoch + 1, epochs, batches);
+        let mut sums = [0.0; 3];
+        let mut counted = 0usize;
+        for (index, decoded) in self.setup.feed.epoch(epoch, mosaic).enumerate() {
+            let decoded = decoded.and_then(|inner| inner)?;
+            let batch = self.setup.feed.batch(&decoded)?;
+            if epoch == 0 && index == 0 {
+                self.picture(&batch)?;
+            }
+            let parts = self.batch(&batch, epoch, index)?;
+            if parts.iter().all(|x| x.is_finite()) {
+                (0..3).for_each(|i| sums[i] += parts[i]);
+                counted += 1;
+            }
+            bar.step(&Running {
+                losses: sums.map(|sum| sum / counted.max(1) as f64),
+                scale: self.learner.scales_loss().then(|| self.learner.scaler.state().scale),
+                pairs: batch.labels.len(),
+                memory_bytes: torch::peak_memory(self.setup.device),
+            });
+        }
+        let means = sums.map(|sum| sum / counted.max(1) as f64);
+        bar.finish(&format!("box {:.3} cls {:.3} dfl {:.3}", means[0], means[1], means[2]));
+        Ok(means)
+    }
+
+    /// One batch: its gradients, and a step when enough have gathered.
+    fn batch(&mut self, batch: &crate::feed::Batch, epoch: usize, index: usize) -> Result<Parts, Error> {
+        let side = self.plan.imgsz;
+        let targets = targets::of(&batch.labels, (side, side), self.setup.names.len(), self.setup.device)?;
+        let inputs = batch.inputs(&self.setup.graph, self.plan.modality);
+        let inputs: Vec<_> = if self.setup.device.is_cuda() {
+            inputs.iter().map(torch::channels_last).collect::<Result<_, TorchError>>()?
+        } else {
+            inputs
+        };
+        let rates = self.schedule.at(self.progress.batches, epoch);
+        let parts = self.learner.accumulate(&inputs, &targets)?;
+        self.guard(&parts, epoch, index, rates.lr[1])?;
+        if self.learner.pending >= rates.accumulate {
+            self.learner.step(&rates)?;
+            self.watch_scale();
+        }
+        self.progress.batches += 1;
+        Ok(parts)
+    }
+
+    /// Counts batches without a finite loss and gives up after a few in a row.
+    fn guard(&mut self, parts: &Parts, epoch: usize, index: usize, lr: f64) -> Result<(), Error> {
+        let named = ["box", "cls", "dfl"].into_iter().zip(parts);
+        let Some((part, &value)) = named.into_iter().find(|(_, x)| !x.is_finite()) else {
+            self.bad_batches = 0;
+            return Ok(());
+        };
+        self.bad_batches += 1;
+        warn!("epoch {}, batch {}: the {part} loss is {value}; its step is skipped", epoch + 1, index + 1);
+        if self.bad_batches < MAX_BAD_BATCHES {
+            return Ok(());
+        }
+        let scaled = self.learner.scales_loss();
+        Err(Error::NotFinite {
+            epoch: epoch + 1,
+            batch: index + 1,
+            part,
+            value,
+            times: self.bad_batches,
+            lr,
+            scale: if scaled {
+                format!(" and a loss scale of {}", self.learner.scaler.state().scale)
+            } else {
+                String::new()
+            },
+            hint: if scaled { ", or train with --amp bf16" } else { "" },
+        })
+    }
+
+    fn watch_scale(&mut self) {
+        if !self.learner.scales_loss() || self.warned_of_scale {
+            return;
+        }
+        let scale = self.learner.scaler.state().scale;
+        if scale < LOW_SCALE {
+            self.warned_of_scale = true;
+            warn!(
+                "the loss scale has fallen to {scale} after {} skipped steps: gradients overflow fp16 at any scale. \
+                 Try --amp bf16, a lower --lr0, or no --amp",
+                self.learner.skipped
+            );
+        }
+    }
+
+    fn validate(&self, modality: Modality) -> Result<Outcome, Error> {
+        let parameters = &self.learner.ema.parameters;
+        self.setup.validator.run(parameters, modality, Some(self.learner.loss()), &mut |_| ())
+    }
+
+    /// Writes the epoch down: weights first, so that a resumed run never lacks what results.csv tells.
+    fn record(&mut self, row: &Row) -> Result<(), Error> {
+        let fitness = 0.1 * row.map50 + 0.9 * row.map50_95;
+        let better = self.progress.best.is_none_or(|(best, _)| fitness > best);
+        if better {
+            self.progress.best = Some((fitness, row.epoch));
+            write_best(&self.folder.best(), &self.header, &self.learner, row.epoch)?;
+        }
+        self.progress = Progress {
+            epoch: row.epoch,
+            pending: self.learner.pending,
+            ema_updates: self.learner.ema.updates,
+            scaler: self.learner.scaler.state(),
+            skipped: self.learner.skipped,
+            seconds: row.time,
+            ..self.progress.clone()
+        };
+        write_last(&self.folder.last(), &self.header, &self.learner, &self.progress)?;
+        results::append(&self.folder.results(), row)?;
+        info!(
+            "epoch {}/{}: mAP50 {:.3}, mAP50-95 {:.3}, precision {:.3}, recall {:.3}, {:.1} pairs/s{}",
+            row.epoch,
+            self.plan.recipe.epochs,
+            row.map50,
+            row.map50_95,
+            row.precision,
+            row.recall,
+            row.pairs_per_s,
+            if better { " (best)" } else { "" },
+        );
+        Ok(())
+    }
+
+    fn is_stale(&self, epoch: usize) -> bool {
+        let patience = self.plan.recipe.patience;
+        patience > 0 && self.progress.best.is_some_and(|(_, best)| epoch + 1 >= best + patience)
+    }
+
+    /// Plots, and what each camera is worth with the best weights.
+    fn close(&mut self) -> Result<(), Error> {
+        let rows = results::read(&self.folder.results())?;
+        plots::results(&rows, &self.folder.file("results.png"))?;
+        let best = self.setup.from_weights(&Weights::read(&self.folder.best())?, &self.folder.best())?;
+        self.learner.ema.parameters.assign(&best);
+        let mut seen: Vec<(&str, Metrics)> = Vec::new();
+        for (name, modality) in
+            [("both", Modality::Both), ("RGB alone", Modality::Rgb), ("IR alone", Modality::Ir)]
+        {
+            if self.setup.network.two_streams() || modality == self.plan.modality {
+                seen.push((name, self.validate(modality)?.metrics));
+            }
+        }
+        let (fitness, epoch) = self.progress.best.unwrap_or_default();
+        crate::output::line(&table::modalities(&seen));
+        crate::output::line(&format!(
+            "best epoch {epoch} (fitness {fitness:.4}) of {} in {:.0} s: {}",
+            rows.len(),
+            self.progress.seconds,
+            self.folder.best().display()
+        ));
+        Ok(())
+    }
+
+    /// The first batch as the network is shown it.
+    fn picture(&self, batch: &crate::feed::Batch) -> Result<(), Error> {
+        let host = |t: &torch::Tensor| torch::to_array(t).data;
+        let (rgb, ir) = (host(&batch.rgb), host(&batch.ir.narrow(1, 0, 1)));
+        let path = self.folder.file("train_batch.jpg");
+        Ok(pictures::train_batch(&rgb, &ir, self.plan.imgsz, &batch.labels, &self.setup.names, &path)?)
+    }
+
+    fn write_args(&self) -> Result<(), Error> {
+        let path = self.folder.file("args.toml");
+        let text = toml::to_string(&self.plan).map_err(|e| Error::Other(e.to_string()))?;
+        write_text(&path, &text)
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.started.elapsed().as_secs_f64()
+    }
+}
+
+fn write_text(path: &Path, text: &str) -> Result<(), Error> {
+    durable::write(path, |out| out.write_all(text.as_bytes())).map_err(Error::io(path))
+}
