@@ -4,6 +4,7 @@
 
 mod curve;
 mod matching;
+pub mod table;
 
 use serde::{Deserialize, Serialize};
 

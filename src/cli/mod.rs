@@ -9,7 +9,9 @@ use crate::failure::Failure;
 mod bench;
 mod choices;
 mod data;
+mod deployed;
 mod export;
+mod infer;
 mod info;
 mod recipe;
 mod setup;
@@ -65,6 +67,7 @@ enum Command {
     Train(train::TrainArgs),
     Val(val::ValArgs),
     Export(export::ExportArgs),
+    Infer(infer::InferArgs),
     Bench(bench::BenchArgs),
 }
 
@@ -93,8 +96,9 @@ impl Request {
             Command::Data(args) => data::run(args),
             Command::Info(args) => info::run(args),
             Command::Train(args) => train::run(args, &self.given),
-            Command::Val(args) => val::run(args),
+            Command::Val(args) => val::run(args, &self.given),
             Command::Export(args) => export::run(args),
+            Command::Infer(args) => infer::run(args),
             Command::Bench(args) => bench::run(args),
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use yf_data::dataset::DataSet;
-use yf_models::Network;
+use yf_models::{Network, Weights};
 use yf_plan::{Job, TrainPlan};
 
 use super::Given;
@@ -60,7 +60,7 @@ pub fn run(args: TrainArgs, given: &Given) -> Result<(), Failure> {
 fn begin(args: TrainArgs) -> Result<(), Failure> {
     runs::check_name(&args.name).or_arguments()?;
     let mut plan = plan(args.setup, args.recipe).or_arguments()?;
-    check::before_training(&DataSet::open(&plan.data)?, plan.skip_bad)?;
+    check_pairs(&plan)?;
     let trainer = libtorch::trainer()?;
     let libtorch = libtorch::find(plan.device.as_ref())?;
     plan.run = setup::absolute(&runs::create(&args.project, &args.name)?)?;
@@ -80,9 +80,16 @@ pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
     let model = setup.model()?;
     let data_set = DataSet::open(&data)?;
     let network = Network::load(&model, Some(data_set.classes()))?;
-    network.graph(setup.imgsz, setup.imgsz)?;
+    let graph = network.graph(setup.imgsz, setup.imgsz)?;
     if network.classes() != data_set.classes() {
         bail!("{model} is for {} classes, {} has {}", network.classes(), data.display(), data_set.classes());
+    }
+    if let Some(path) = &weights {
+        let start = Weights::read(path)?;
+        if let Err(why) = start.check(&graph) {
+            let (path, written_for) = (path.display(), &start.header.model);
+            bail!("{path} are weights of {written_for} and do not fit {model} with {} classes: {why}", network.classes());
+        }
     }
     Ok(TrainPlan {
         data,
@@ -98,6 +105,11 @@ pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
         resume: false,
         recipe,
     })
+}
+
+/// Refuses broken pairs; with `skip_bad` yf-train lists them and leaves them out.
+pub fn check_pairs(plan: &TrainPlan) -> Result<(), Failure> {
+    if plan.skip_bad { Ok(()) } else { check::before_training(&DataSet::open(&plan.data)?) }
 }
 
 fn resume(setup: &SetupArgs, run: &Path, given: &Given) -> Result<(), Failure> {

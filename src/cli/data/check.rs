@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use yf_data::check::{self, Problem, Report};
+use yf_data::check::{self, Report};
 use yf_data::dataset::{DataSet, Split};
 use yf_data::decode::Limits;
 
@@ -81,51 +81,29 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Checks what a training reads: refuses broken pairs, or lists those that `skip_bad` leaves out.
-pub fn before_training(set: &DataSet, skip_bad: bool) -> Result<(), Failure> {
-    let mut broken = Vec::new();
+/// Refuses a data set with broken pairs among those that a training reads.
+pub fn before_training(set: &DataSet) -> Result<(), Failure> {
+    let mut problems = Vec::new();
     for split in [Split::Train, Split::Val] {
         let pairs = set.pairs(split).or_arguments()?;
         let bar = progress::bar(pairs.len(), "pairs checked");
-        let (good, problems) = check::check_pairs(&pairs, set.classes(), &Limits::default(), &|done, _| {
-            bar.set_position(done as u64)
-        });
+        let progress = |done, _| bar.set_position(done as u64);
+        problems.extend(check::check_pairs(&pairs, set.classes(), &Limits::default(), &progress).1);
         bar.finish_and_clear();
-        if good.is_empty() {
-            show(&problems, SHOWN);
-            return Err(
-                anyhow::anyhow!("{}: no pair of '{}' is good", set.yaml().display(), split.name()).into()
-            );
-        }
-        broken.extend(problems);
     }
-    match (broken.is_empty(), skip_bad) {
-        (true, _) => Ok(()),
-        (false, true) => {
-            show(&broken, usize::MAX);
-            tracing::warn!(
-                "{} as above; the pairs they belong to are left out",
-                count(broken.len(), "problem")
-            );
-            Ok(())
-        }
-        (false, false) => {
-            show(&broken, SHOWN);
-            Err(anyhow::anyhow!(
-                "{}: {}; mend them (`yf data check` lists all), or leave the pairs out with --skip-bad",
-                set.yaml().display(),
-                count(broken.len(), "problem")
-            )
-            .into())
-        }
+    if problems.is_empty() {
+        return Ok(());
     }
-}
-
-fn show(problems: &[Problem], at_most: usize) {
-    for problem in problems.iter().take(at_most) {
+    for problem in problems.iter().take(SHOWN) {
         tracing::warn!("{problem}");
     }
-    if problems.len() > at_most {
-        tracing::warn!("and {} more", problems.len() - at_most);
+    if problems.len() > SHOWN {
+        tracing::warn!("and {} more", problems.len() - SHOWN);
     }
+    Err(anyhow::anyhow!(
+        "{}: {}; mend them (`yf data check` lists all), or leave the pairs out with --skip-bad",
+        set.yaml().display(),
+        count(problems.len(), "problem")
+    )
+    .into())
 }

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use crate::failure::Failure;
 
 pub mod check;
+mod synth;
 
 /// Make a synthetic paired data set, or check one's own
 #[derive(Debug, Clone, Args)]
@@ -15,12 +16,14 @@ pub struct DataArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 enum What {
+    Synth(synth::SynthArgs),
     Check(check::CheckArgs),
 }
 
 /// Runs the subcommand that was asked for.
 pub fn run(args: DataArgs) -> Result<(), Failure> {
     match args.what {
+        What::Synth(args) => synth::run(args),
         What::Check(args) => check::run(args),
     }
 }

@@ -39,7 +39,7 @@ pub enum RecordError {
     Planes {
         /// The picture it was to become.
         path: PathBuf,
-        /// `RGB` or `IR`.
+        /// `RGB`, `IR` or `labels`.
         modality: &'static str,
         /// Values there.
         found: usize,

@@ -1,12 +1,11 @@
 //! Tables of validation results, for people: what each class reaches, and what each camera does alone.
 
-use serde::Serialize;
 use yf_data::metrics::{ClassMetrics, Metrics};
 
 /// Longest name that is written whole.
 const NAME_WIDTH: usize = 24;
 
-/// A row a modality (`both`, `RGB alone`, `IR alone`): what fusion brings. Without a line break at the end.
+/// A row a modality (`both`, `RGB alone`, `IR alone`): what fusion brings. Ends with a line break.
 pub fn modalities(results: &[(&str, Metrics)]) -> String {
     let header = ["cameras", "precision", "recall", "mAP50", "mAP50-95"].map(String::from).to_vec();
     let rows = results.iter().map(|(name, metrics)| {
@@ -17,7 +16,7 @@ pub fn modalities(results: &[(&str, Metrics)]) -> String {
 }
 
 /// A row for all classes together and one a class that has instances; `names` are indexed by class. Classes without
-/// instances are named below. Without a line break at the end.
+/// instances are counted below. Ends with a line break.
 pub fn classes(metrics: &Metrics, names: &[String]) -> String {
     let header = ["class", "pictures", "instances", "precision", "recall", "mAP50", "mAP50-95"];
     let all = ClassMetrics {
@@ -38,46 +37,9 @@ pub fn classes(metrics: &Metrics, names: &[String]) -> String {
     let mut table = align(rows);
     if !absent.is_empty() {
         let absent: Vec<String> = absent.iter().map(|class| name_of(class.class, names)).collect();
-        table += &format!("\nno instances of: {}", absent.join(", "));
+        table += &format!("no instances of: {}\n", absent.join(", "));
     }
     table
-}
-
-/// The same as one JSON object: `map50`, `map50_95`, `precision`, `recall`, `confidence`, `pictures`, `instances`,
-/// and `per_class` with the same for each class and its `name`. What is no number is `null`.
-pub fn json(metrics: &Metrics, names: &[String]) -> String {
-    let per_class = metrics.per_class.iter();
-    let report = Report {
-        map50: metrics.map50,
-        map50_95: metrics.map50_95,
-        precision: metrics.precision,
-        recall: metrics.recall,
-        confidence: metrics.confidence,
-        pictures: metrics.pictures,
-        instances: metrics.instances,
-        per_class: per_class.map(|class| NamedClass { name: name_of(class.class, names), class }).collect(),
-    };
-    // Numbers and text alone: writing them cannot fail.
-    serde_json::to_string_pretty(&report).unwrap_or_default()
-}
-
-#[derive(Serialize)]
-struct Report<'a> {
-    map50: f64,
-    map50_95: f64,
-    precision: f64,
-    recall: f64,
-    confidence: f64,
-    pictures: usize,
-    instances: usize,
-    per_class: Vec<NamedClass<'a>>,
-}
-
-#[derive(Serialize)]
-struct NamedClass<'a> {
-    name: String,
-    #[serde(flatten)]
-    class: &'a ClassMetrics,
 }
 
 fn class_row(name: &str, metrics: &ClassMetrics) -> Vec<String> {
@@ -112,9 +74,9 @@ fn align(rows: Vec<Vec<String>>) -> String {
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
             if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_string() + "\n"
     };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -133,7 +95,8 @@ mod tests {
         let expected = "\
 cameras    precision  recall  mAP50  mAP50-95
 both           0.712   0.500  0.610     0.330
-RGB alone          -   0.000  0.000     0.000";
+RGB alone          -   0.000  0.000     0.000
+";
         assert_eq!(modalities(&[("both", both), ("RGB alone", blind)]), expected);
     }
 
@@ -147,24 +110,9 @@ class    pictures  instances  precision  recall  mAP50  mAP50-95
 all            40        123      0.000   0.000  0.375     0.000
 person          7        120      0.000   0.000  0.500     0.000
 class 2         7          3      0.000   0.000  0.250     0.000
-no instances of: a name that is far too long for a column";
+no instances of: a name that is far too long for a column
+";
         assert_eq!(classes(&metrics, &names), expected);
-    }
-
-    #[test]
-    fn json_names_its_classes() {
-        let metrics = Metrics {
-            map50: 0.5,
-            precision: f64::NAN,
-            per_class: vec![class(0, 3, 0.5)],
-            ..Metrics::default()
-        };
-        let value: serde_json::Value =
-            serde_json::from_str(&json(&metrics, &["person".to_string()])).expect("JSON");
-        assert_eq!(value["map50"], 0.5);
-        assert!(value["precision"].is_null());
-        assert_eq!(value["per_class"][0]["name"], "person");
-        assert_eq!(value["per_class"][0]["instances"], 3);
     }
 
     #[test]

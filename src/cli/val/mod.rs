@@ -2,19 +2,27 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
 use clap::Args;
+use yf_data::dataset::{DataSet, Split};
+use yf_data::metrics::table;
+use yf_models::Weights;
 use yf_plan::{Device, Job, Modality, ValPlan};
 
 use super::choices::{MODALITY, SPLIT, at_least_one, choice, device};
-use super::setup;
+use super::deployed::{self, BackendArgs};
+use super::{Given, setup};
 use crate::failure::{Failure, OrArguments};
-use crate::{libtorch, runs};
+use crate::{libtorch, output, runs};
+
+mod onnx;
 
 const EXAMPLES: &str = "\
 Examples:
   yf val                                              the newest run's best weights on data.yaml here
   yf val --weights runs/train/exp/weights/best.safetensors --data pairs/data.yaml
-  yf val --weights best.fp16.onnx --data pairs/data.yaml --backend ort
+  yf val --weights best.fp16.onnx --data pairs/data.yaml     an exported model, without libtorch
+  yf val --backend embedded                           the weights as a deployment host would run them
   yf val --modality ir --json                         what is left when the RGB camera fails";
 
 /// Measure weights or an exported model on a data set
@@ -45,20 +53,36 @@ pub struct ValArgs {
     /// Threads that decode; 0 for one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     workers: usize,
+    #[command(flatten)]
+    backend: BackendArgs,
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
 }
 
-/// Plans the validation and hands it to libtorch.
-pub fn run(args: ValArgs) -> Result<(), Failure> {
+/// Validates through libtorch, or through a backend where the model is exported or a backend is named.
+pub fn run(args: ValArgs, given: &Given) -> Result<(), Failure> {
+    let (json, backend) = (args.json, args.backend.clone());
+    let through_backend = ["backend", "ort", "threads"].into_iter().any(|flag| given.has(flag));
     let plan = plan(args).or_arguments()?;
+    let set = DataSet::open(&plan.data).or_arguments()?;
+    let split = split(&plan.split);
+    if plan.weights.extension().is_some_and(|extension| extension == "onnx") || through_backend {
+        let source = deployed::source(&plan.weights, plan.imgsz).or_arguments()?;
+        let metrics = onnx::validate(backend.open(source)?, &set, split, plan.modality)?;
+        return if json {
+            output::line(table::json(&metrics, set.names()))
+        } else {
+            output::line(table::classes(&metrics, set.names()))
+        };
+    }
+    check_weights(&plan, &set).or_arguments()?;
     let trainer = libtorch::trainer()?;
     let libtorch = libtorch::find(plan.device.as_ref())?;
     Err(libtorch::start(&trainer, &libtorch, &Job::Val(plan)).into())
 }
 
-fn plan(args: ValArgs) -> anyhow::Result<ValPlan> {
+fn plan(args: ValArgs) -> Result<ValPlan> {
     let weights = match &args.weights {
         Some(path) => setup::existing(path)?,
         None => {
@@ -79,4 +103,23 @@ fn plan(args: ValArgs) -> anyhow::Result<ValPlan> {
         modality: args.modality,
         json: args.json,
     })
+}
+
+/// The weights fit the data set and the size of the pictures.
+fn check_weights(plan: &ValPlan, set: &DataSet) -> Result<()> {
+    let header = Weights::read(&plan.weights)?.header;
+    let network = header.network()?;
+    let side = plan.imgsz.unwrap_or(header.imgsz);
+    network.graph(side, side)?;
+    if network.classes() != set.classes() {
+        let (weights, data) = (plan.weights.display(), plan.data.display());
+        bail!("{weights} has {} classes, {data} has {}", network.classes(), set.classes());
+    }
+    set.pairs(split(&plan.split))?;
+    Ok(())
+}
+
+/// The part of that name, one of [`SPLIT`].
+fn split(name: &str) -> Split {
+    Split::ALL.into_iter().find(|split| split.name() == name).unwrap_or(Split::Val)
 }

@@ -1,0 +1,75 @@
+//! What the commands that run exported models share: which model, which backend.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use yf_deploy::backend::{self, Backend, Choice, Options};
+use yf_deploy::model::ModelSource;
+use yf_deploy::pipeline;
+use yf_export::Options as ExportOptions;
+use yf_models::Weights;
+use yf_plan::Modality;
+
+use super::setup;
+use crate::runs;
+
+/// Which runtime runs the network.
+#[derive(Debug, Clone, Args)]
+pub struct BackendArgs {
+    /// What runs the network: ONNX Runtime (ort, ort:cuda), the embedded runtime, or the best that is there
+    #[arg(long, value_name = "NAME", default_value = "auto",
+          value_parser = PossibleValuesParser::new(Choice::NAMES).try_map(|name| name.parse::<Choice>()))]
+    pub backend: Choice,
+    /// ONNX Runtime's library [default: $ORT_DYLIB_PATH, else that of an installed Python package]
+    #[arg(long, value_name = "libonnxruntime.so")]
+    pub ort: Option<PathBuf>,
+    /// Threads for the network [default: the runtime's own choice]
+    #[arg(long, value_name = "N", value_parser = super::choices::at_least_one)]
+    pub threads: Option<usize>,
+}
+
+impl BackendArgs {
+    /// Loads a model into the chosen runtime and says which it is.
+    pub fn open(&self, source: ModelSource) -> Result<Box<dyn Backend>> {
+        let options = Options { ort_library: self.ort.clone(), threads: self.threads };
+        let backend = backend::open(source, self.backend, &options)?;
+        tracing::info!("{} on {}", backend.info().origin, backend.describe());
+        Ok(backend)
+    }
+}
+
+/// The model as given, else `YF_MODEL`, else the newest under `runs/train`.
+pub fn model_path(given: Option<&Path>) -> Result<PathBuf> {
+    let from_variable = || env::var_os("YF_MODEL").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let path = match given.map(Path::to_owned).or_else(from_variable) {
+        Some(path) => path,
+        None => runs::newest_model()?,
+    };
+    setup::existing(&path)?;
+    Ok(path)
+}
+
+/// The model as ONNX: a file as it is, weights exported in memory at `imgsz` (by default the training's).
+pub fn source(path: &Path, imgsz: Option<usize>) -> Result<ModelSource> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("onnx") => Ok(ModelSource::Path(path.to_owned())),
+        Some("safetensors") => {
+            let options = ExportOptions { imgsz: imgsz.map(|side| (side, side)), ..ExportOptions::default() };
+            let bytes = yf_export::onnx(&Weights::read(path)?, &options)?;
+            Ok(ModelSource::Bytes { name: path.display().to_string(), bytes })
+        }
+        _ => bail!("{}: a model is an .onnx file, or weights (.safetensors)", path.display()),
+    }
+}
+
+/// The cameras that the pipeline shows to the network.
+pub fn modality(modality: Modality) -> pipeline::Modality {
+    match modality {
+        Modality::Both => pipeline::Modality::Both,
+        Modality::Rgb => pipeline::Modality::Rgb,
+        Modality::Ir => pipeline::Modality::Ir,
+    }
+}

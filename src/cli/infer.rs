@@ -1,0 +1,179 @@
+//! `yf infer`: boxes on pairs of pictures.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use yf_data::decode::Limits;
+use yf_data::detection::Suppression;
+use yf_deploy::output::{self as written, SaveFolder};
+use yf_deploy::pairing::{self, Pairing};
+use yf_deploy::pipeline::{PairResult, Pipeline, Settings};
+use yf_deploy::{DeployError, model::ModelSource};
+use yf_plan::Modality;
+
+use super::choices::{MODALITY, choice, unit};
+use super::deployed::{self, BackendArgs};
+use crate::failure::{Failure, OrArguments};
+use crate::{output, progress, runs};
+
+const EXAMPLES: &str = "\
+Examples:
+  yf infer rgb.jpg ir.jpg                             the newest model; the picture under runs/predict
+  yf infer rgb/ ir/ --model best.onnx --json          folders, paired by name; one object a pair
+  yf infer rgb.jpg ir.jpg --model best.onnx --save out --save-txt --conf 0.4
+  yf infer rgb.jpg ir.jpg --backend embedded          needs nothing else on the machine
+  yf infer rgb.jpg ir.jpg --modality ir               as if the RGB camera were dead";
+
+/// Detect objects in pairs of pictures, files or folders
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct InferArgs {
+    /// The RGB picture, or a folder of them
+    #[arg(value_name = "RGB")]
+    rgb: PathBuf,
+    /// The infrared picture, or a folder of them: paired by relative path and stem
+    #[arg(value_name = "IR")]
+    ir: PathBuf,
+    /// An exported model (.onnx) or weights (.safetensors) [default: $YF_MODEL, else the newest under runs/train]
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    backend: BackendArgs,
+    /// Least score of a detection
+    #[arg(long, value_name = "SCORE", default_value_t = Suppression::INFER.conf, value_parser = unit)]
+    conf: f32,
+    /// Overlap from which the weaker of two boxes of a class goes
+    #[arg(long, value_name = "IOU", default_value_t = Suppression::INFER.iou, value_parser = unit)]
+    iou: f32,
+    /// Suppress across classes instead of within each
+    #[arg(long)]
+    agnostic: bool,
+    /// Show one camera only to the network; the other one's picture is grey
+    #[arg(long, value_name = "CAMERA", default_value = "both", value_parser = choice::<Modality>(MODALITY))]
+    modality: Modality,
+    /// Stop at the first pair that cannot be read, instead of naming it and going on
+    #[arg(long)]
+    strict: bool,
+    /// Draw the boxes on both pictures and save them in this folder [default: a new one under runs/predict, unless --json]
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
+    /// Save YOLO label files as well: class cx cy w h score
+    #[arg(long)]
+    save_txt: bool,
+    /// Print one JSON object a pair
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is to be done, checked.
+struct Plan {
+    pairing: Pairing,
+    source: ModelSource,
+    settings: Settings,
+}
+
+/// Runs the network over all pairs.
+pub fn run(args: InferArgs) -> Result<(), Failure> {
+    let Plan { pairing, source, settings } = plan(&args).or_arguments()?;
+    let mut pipeline = Pipeline::new(args.backend.open(source)?, settings);
+    let names = pipeline.backend().info().names.clone();
+    let mut reporter = Reporter::new(&args, names)?;
+    for lone in &pairing.alone {
+        reporter.broken(lone);
+    }
+    if args.strict && !pairing.alone.is_empty() {
+        return Err(Failure::BadResult);
+    }
+    let bar = progress::bar(if args.json { 0 } else { pairing.pairs.len() }, "pairs");
+    pipeline.run(&pairing.pairs, |result| {
+        bar.inc(1);
+        bar.suspend(|| reporter.take(result))
+    })?;
+    bar.finish_and_clear();
+    reporter.close()
+}
+
+fn plan(args: &InferArgs) -> Result<Plan> {
+    let pairing = pairing::pairs(&args.rgb, &args.ir)?;
+    let path = deployed::model_path(args.model.as_deref())?;
+    let source = deployed::source(&path, None)?;
+    let suppression =
+        Suppression { conf: args.conf, iou: args.iou, agnostic: args.agnostic, ..Suppression::INFER };
+    let settings = Settings {
+        suppression,
+        modality: deployed::modality(args.modality),
+        strict: args.strict,
+        limits: Limits::default(),
+    };
+    Ok(Plan { pairing, source, settings })
+}
+
+/// Writes results down as they come, and counts what could not be read.
+struct Reporter {
+    names: Vec<String>,
+    json: bool,
+    pictures: bool,
+    labels: bool,
+    folder: Option<SaveFolder>,
+    broken: usize,
+}
+
+impl Reporter {
+    fn new(args: &InferArgs, names: Vec<String>) -> Result<Self, Failure> {
+        let pictures = args.save.is_some() || !args.json;
+        let path = match &args.save {
+            Some(folder) => Some(folder.clone()),
+            None if pictures || args.save_txt => Some(runs::create(Path::new(runs::PREDICT), runs::NAME)?),
+            None => None,
+        };
+        let folder = path.as_deref().map(SaveFolder::create).transpose()?;
+        if let Some(path) = path.filter(|_| args.save.is_none()) {
+            tracing::info!("saving in {}", path.display());
+        }
+        Ok(Reporter { names, json: args.json, pictures, labels: args.save_txt, folder, broken: 0 })
+    }
+
+    fn broken(&mut self, error: &DeployError) {
+        tracing::error!("{error}");
+        self.broken += 1;
+    }
+
+    fn take(&mut self, result: Result<PairResult, DeployError>) -> Result<(), Failure> {
+        let result = match result {
+            Ok(result) => result,
+            Err(error) => {
+                self.broken(&error);
+                return Ok(());
+            }
+        };
+        if let Some(folder) = &mut self.folder {
+            let name = folder.name(&result);
+            if self.pictures {
+                name.picture(&result, &self.names)?;
+            }
+            if self.labels {
+                name.labels(&result)?;
+            }
+        }
+        if self.json { output::line(written::json(&result, &self.names)) } else { output::line(self.sentence(&result)) }
+    }
+
+    /// `rgb.jpg + ir.jpg: 2 person, 1 car (34.1 ms)`
+    fn sentence(&self, result: &PairResult) -> String {
+        let count = |class| result.detections.iter().filter(|d| d.class == class).count();
+        let found: Vec<String> = (self.names.iter().enumerate())
+            .map(|(class, name)| (count(class), name))
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, name)| format!("{number} {name}"))
+            .collect();
+        let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
+        let ms = &result.ms;
+        let total = ms.decode + ms.letterbox + ms.network + ms.suppression;
+        format!("{} + {}: {found} ({total:.1} ms)", result.rgb.display(), result.ir.display())
+    }
+
+    fn close(self) -> Result<(), Failure> {
+        if self.broken > 0 { Err(Failure::BadResult) } else { Ok(()) }
+    }
+}
