@@ -15,7 +15,19 @@ fn trained() -> Option<Dir> {
     let dir = Dir::new();
     dir.synth(10);
     let ran = dir
-        .yf(&["train", "--data", "pairs/data.yaml", "--imgsz", "64", "--epochs", "2", "--batch", "4", "--device", "cpu"])
+        .yf(&[
+            "train",
+            "--data",
+            "pairs/data.yaml",
+            "--imgsz",
+            "64",
+            "--epochs",
+            "2",
+            "--batch",
+            "4",
+            "--device",
+            "cpu",
+        ])
         .succeeds();
     assert!(ran.stdout().contains("IR alone"), "{}", ran.stdout());
     Some(dir)
@@ -41,8 +53,15 @@ fn is_file_with_bytes(path: &Path) -> bool {
 #[test]
 fn pairs_become_weights_onnx_and_boxes() {
     let Some(dir) = trained() else { return };
-    for file in ["weights/best.safetensors", "weights/last.safetensors", "results.csv", "args.toml", "results.png",
-                 "labels.png", "train_batch.jpg"] {
+    for file in [
+        "weights/best.safetensors",
+        "weights/last.safetensors",
+        "results.csv",
+        "args.toml",
+        "results.png",
+        "labels.png",
+        "train_batch.jpg",
+    ] {
         assert!(is_file_with_bytes(&dir.join("runs/train/exp").join(file)), "{file}");
     }
     counted_up(&dir);
@@ -56,8 +75,22 @@ fn pairs_become_weights_onnx_and_boxes() {
 /// A second run does not touch the first.
 fn counted_up(dir: &Dir) {
     let first = fs::read(dir.join("runs/train/exp/weights/best.safetensors")).expect("weights");
-    dir.yf(&["train", "--data", "pairs/data.yaml", "--imgsz", "64", "--epochs", "1", "--batch", "4", "--device", "cpu",
-             "--weights", "runs/train/exp/weights/best.safetensors"]).succeeds();
+    dir.yf(&[
+        "train",
+        "--data",
+        "pairs/data.yaml",
+        "--imgsz",
+        "64",
+        "--epochs",
+        "1",
+        "--batch",
+        "4",
+        "--device",
+        "cpu",
+        "--weights",
+        "runs/train/exp/weights/best.safetensors",
+    ])
+    .succeeds();
     assert!(is_file_with_bytes(&dir.join("runs/train/exp2/weights/best.safetensors")));
     assert_eq!(fs::read(dir.join("runs/train/exp/weights/best.safetensors")).expect("weights"), first);
     dir.yf(&["train", "--resume", "runs/train/exp", "--epochs", "9"]).refuses(2, &["--epochs", "--resume"]);
@@ -103,7 +136,10 @@ fn validated_alike(dir: &Dir) {
     for key in ["map50", "map50_95", "precision", "recall"] {
         let (a, b) = (weights[key].as_f64().expect(key), exported[key].as_f64().expect(key));
         assert!((a - b).abs() < 0.02, "{key}: {a} by libtorch, {b} as ONNX");
-        assert!(weights["per_class"][0][key].is_number() && exported["per_class"][0][key].is_number(), "{key}");
+        assert!(
+            weights["per_class"][0][key].is_number() && exported["per_class"][0][key].is_number(),
+            "{key}"
+        );
     }
     assert_eq!(weights["instances"], exported["instances"]);
     val(&["--modality", "ir", "--backend", "embedded"]);
@@ -128,7 +164,8 @@ fn inferred(dir: &Dir) {
         .iter()
         .map(|backend| {
             let model = "runs/train/exp2/weights/best.onnx";
-            let line = ["infer", &rgb, &ir, "--model", model, "--json", "--conf", "0.001", "--backend", backend];
+            let line =
+                ["infer", &rgb, &ir, "--model", model, "--json", "--conf", "0.001", "--backend", backend];
             dir.yf(&line).succeeds().json()
         })
         .collect();
@@ -148,19 +185,44 @@ fn inferred(dir: &Dir) {
 
     // Weights are exported in memory; folders are paired; labels are written where that is asked.
     let weights = "runs/train/exp2/weights/best.safetensors";
-    let line = ["infer", "pairs/images/val", "pairs/imagesIR/val", "--model", weights, "--save", "out", "--save-txt"];
+    let line = [
+        "infer",
+        "pairs/images/val",
+        "pairs/imagesIR/val",
+        "--model",
+        weights,
+        "--save",
+        "out",
+        "--save-txt",
+    ];
     dir.yf(&line).succeeds();
     assert_eq!(pictures("out/labels"), 2);
 }
 
 fn measured(dir: &Dir) {
     let model = "runs/train/exp2/weights/best.onnx";
-    let bench = dir.yf(&["bench", "infer", model, "--runs", "2", "--backend", "embedded", "--json"]).succeeds().json();
+    let bench = dir
+        .yf(&["bench", "infer", model, "--runs", "2", "--backend", "embedded", "--json"])
+        .succeeds()
+        .json();
     for stage in ["decode", "letterbox", "network", "suppression", "whole"] {
         assert!(bench[stage]["p50"].as_f64().is_some_and(|ms| ms > 0.0), "{stage}");
     }
-    let line = ["bench", "train", "--data", "pairs/data.yaml", "--imgsz", "64", "--batch", "4", "--device", "cpu",
-                "--steps", "2", "--json"];
+    let line = [
+        "bench",
+        "train",
+        "--data",
+        "pairs/data.yaml",
+        "--imgsz",
+        "64",
+        "--batch",
+        "4",
+        "--device",
+        "cpu",
+        "--steps",
+        "2",
+        "--json",
+    ];
     let bench = dir.yf(&line).succeeds().json();
     assert!(bench["pairs_per_s"].as_f64().is_some_and(|rate| rate > 0.0), "{bench}");
 }
@@ -186,7 +248,8 @@ fn a_full_disk_loses_nothing() {
     let before = fs::read(&model).expect("a model");
     // A limit on the size of files stands in for the disk: the write fails half way, with an error and no signal.
     let shell = format!("trap '' XFSZ; ulimit -f 100; exec {} export --onnx", env!("CARGO_BIN_EXE_yf"));
-    let ran = Command::new("bash").args(["-c", &shell]).current_dir(dir.path()).output().expect("bash starts");
+    let ran =
+        Command::new("bash").args(["-c", &shell]).current_dir(dir.path()).output().expect("bash starts");
     let stderr = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(ran.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("error: ") && stderr.contains("best.onnx"), "{stderr}");

@@ -156,7 +156,11 @@ impl Reporter {
                 name.labels(&result)?;
             }
         }
-        if self.json { output::line(written::json(&result, &self.names)) } else { output::line(self.sentence(&result)) }
+        if self.json {
+            output::line(written::json(&result, &self.names))
+        } else {
+            output::line(self.sentence(&result))
+        }
     }
 
     /// `rgb.jpg + ir.jpg: 2 person, 1 car (34.1 ms)`

@@ -88,7 +88,10 @@ pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
         let start = Weights::read(path)?;
         if let Err(why) = start.check(&graph) {
             let (path, written_for) = (path.display(), &start.header.model);
-            bail!("{path} are weights of {written_for} and do not fit {model} with {} classes: {why}", network.classes());
+            bail!(
+                "{path} are weights of {written_for} and do not fit {model} with {} classes: {why}",
+                network.classes()
+            );
         }
     }
     Ok(TrainPlan {

@@ -72,5 +72,8 @@ fn print(report: &Report) -> Result<(), Failure> {
     for (name, ms) in stages {
         output::line(format!("{name:<14}{:>9.2}{:>9.2}{:>9.2}", ms.p50, ms.p90, ms.p99))?;
     }
-    output::line(format!("{:.1} pairs/s, stages one after the other", report.batch as f64 * 1e3 / report.whole.p50))
+    output::line(format!(
+        "{:.1} pairs/s, stages one after the other",
+        report.batch as f64 * 1e3 / report.whole.p50
+    ))
 }
