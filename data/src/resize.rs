@@ -1,8 +1,8 @@
 //! Resizing with SIMD.
 //!
-//! One filter serves both directions, the triangle: when a picture grows it is plain 2x2 bilinear interpolation
-//! with pixel centres aligned, as OpenCV's `INTER_LINEAR`; when it shrinks the triangle widens with the factor, so
-//! that every source pixel counts and nothing aliases (OpenCV's `INTER_LINEAR` would skip pixels there).
+//! Plain 2x2 bilinear interpolation with pixel centres aligned, in both directions: what OpenCV's `INTER_LINEAR`
+//! computes, and so what published detectors of this field were trained and measured with. A picture that shrinks
+//! to less than half aliases; a filter that does not costs such a detector up to .02 in score.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
@@ -48,7 +48,7 @@ fn resize_typed<P: PixelTrait, const C: usize>(source: &Picture<C>, target: &mut
     let mut into = TypedImage::<P>::from_buffer(width, height, &mut target.pixels)
         .expect("the size says how many bytes there are");
     let options =
-        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
+        ResizeOptions::new().resize_alg(ResizeAlg::Interpolation(FilterType::Bilinear)).use_alpha(false);
     Resizer::new().resize_typed(&view, &mut into, &options).expect("no side is zero");
 }
 
@@ -69,12 +69,9 @@ mod tests {
     }
 
     #[test]
-    fn shrinking_takes_every_pixel_into_account() {
-        let stripes: Vec<u8> = (0..64).map(|x| if x % 4 == 0 { 200 } else { 0 }).collect();
-        let source = Picture::<1> { width: 64, height: 1, pixels: stripes };
-        for value in &resize(&source, (8, 1)).pixels[1..7] {
-            assert!((48..=52).contains(value), "{value}: the mean of the stripes is 50");
-        }
+    fn halving_is_the_mean_of_four() {
+        let source = Picture::<1> { width: 4, height: 2, pixels: vec![0, 100, 10, 20, 40, 60, 30, 40] };
+        assert_eq!(resize(&source, (2, 1)).pixels, [50, 25]);
     }
 
     #[test]

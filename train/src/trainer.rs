@@ -15,12 +15,12 @@ use crate::records::pictures;
 use crate::records::plots;
 use crate::records::progress::{EpochProgress, Running};
 use crate::records::results::{self, Row};
-use crate::records::table;
 use crate::schedule::Schedule;
 use crate::setup::Setup;
 use crate::targets;
 use crate::torch::{self, TorchError};
 use crate::validator::Outcome;
+use yf_data::metrics::table;
 
 /// So many batches in a row without a finite loss stop a run.
 const MAX_BAD_BATCHES: usize = 5;

@@ -8,10 +8,10 @@ use yf_plan::ValPlan;
 
 use crate::Error;
 use crate::output;
-use crate::records::table;
 use crate::setup::workers;
 use crate::torch::{self, Parameters};
 use crate::validator::Validator;
+use yf_data::metrics::table;
 
 /// Validates a weights file on a split and prints the metrics.
 ///

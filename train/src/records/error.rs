@@ -39,7 +39,7 @@ pub enum RecordError {
     Planes {
         /// The picture it was to become.
         path: PathBuf,
-        /// `RGB`, `IR` or `labels`.
+        /// `RGB` or `IR`.
         modality: &'static str,
         /// Values there.
         found: usize,

@@ -81,7 +81,7 @@ fn tick_label(value: f64, ticks: &[f64]) -> String {
     if value == 0.0 {
         return "0".to_string();
     }
-    if largest < 1e-3 || largest >= 1e6 {
+    if !(1e-3..1e6).contains(&largest) {
         return format!("{:.1e}", value);
     }
     let digits = (-(step.log10() + 1e-9).floor()).clamp(0.0, 6.0) as usize;

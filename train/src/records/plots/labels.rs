@@ -16,8 +16,10 @@ const SIZE: (u32, u32) = (2400, 1600);
 const CLASSES_WIDTH: u32 = 800;
 /// With more classes the most frequent ones are shown.
 const MOST_CLASSES: usize = 80;
-/// Rows that a few classes are spread over, so that bars stay bars.
-const LEAST_ROWS: usize = 14;
+/// So many classes need half of the column.
+const FEW_CLASSES: usize = 24;
+/// Rows that fewer classes are spread over, so that bars stay bars.
+const LEAST_ROWS: usize = 8;
 const LONGEST_NAME: usize = 20;
 /// Bins of a two-dimensional histogram along each axis.
 const BINS: usize = 50;
@@ -33,19 +35,26 @@ pub fn labels(labels: &[Vec<BoxLabel>], names: &[String], path: &Path) -> Result
     let finite = |b: &&BoxLabel| [b.cx, b.cy, b.w, b.h].iter().all(|v| v.is_finite());
     let boxes: Vec<BoxLabel> = labels.iter().flatten().filter(finite).copied().collect();
     save(path, SIZE, |canvas| {
-        let (classes, rest) = canvas.margin(10, 10, 10, 30).split_horizontally(CLASSES_WIDTH);
-        instances(&classes, &boxes, names)?;
-        let panels = rest.split_evenly((2, 2));
+        let canvas = canvas.margin(10, 10, 10, 30);
+        let (column, rest) = canvas.split_horizontally(CLASSES_WIDTH);
+        let squares = rest.split_evenly((2, 2));
         let centres = boxes.iter().map(|b| (b.cx, b.cy));
-        density(&panels[0], &Density { title: "box centres", x: "x", y: "y", downwards: true }, centres)?;
+        density(&squares[0], &Density { title: "box centres", x: "x", y: "y", downwards: true }, centres)?;
         let sizes = boxes.iter().map(|b| (b.w, b.h));
         density(
-            &panels[1],
+            &squares[1],
             &Density { title: "box sizes", x: "width", y: "height", downwards: false },
             sizes,
         )?;
-        outlines(&panels[2], &boxes)?;
-        boxes_per_picture(&panels[3], labels)
+        outlines(&squares[2], &boxes)?;
+        if class_counts(&boxes, names).len() > FEW_CLASSES {
+            instances(&column, &boxes, names)?;
+            return boxes_per_picture(&squares[3], labels);
+        }
+        let (upper, lower) = column.split_vertically(column.dim_in_pixel().1 / 2);
+        instances(&upper, &boxes, names)?;
+        boxes_per_picture(&lower, labels)?;
+        sides(&squares[3], &boxes)
     })
 }
 
@@ -150,12 +159,15 @@ fn density(area: &Canvas<'_>, what: &Density, points: impl Iterator<Item = (f32,
 
 fn bin(points: impl Iterator<Item = (f32, f32)>) -> Vec<usize> {
     let mut counts = vec![0; BINS * BINS];
-    // A float cast to an integer saturates: what is no number or outside lands at the edge.
-    let place = |v: f32| ((v * BINS as f32) as usize).min(BINS - 1);
     for (x, y) in points {
         counts[place(y) * BINS + place(x)] += 1;
     }
     counts
+}
+
+/// The bin of a fraction. A cast saturates: what lies outside lands in the first or last bin.
+fn place(fraction: f32) -> usize {
+    ((fraction * BINS as f32) as usize).min(BINS - 1)
 }
 
 /// From light to dark blue; the square root keeps rare cells visible beside frequent ones.
@@ -194,14 +206,53 @@ fn boxes_per_picture(area: &Canvas<'_>, labels: &[Vec<BoxLabel>]) -> Drawn {
     for boxes in labels {
         pictures[boxes.len() / width] += 1;
     }
-    let highest = pictures.iter().copied().max().unwrap_or(0).max(1) as f64 * 1.05;
-    let right = (pictures.len().max(10) * width) as f64;
+    let title = format!("boxes in a picture ({} pictures)", labels.len());
+    let bars =
+        Bars { title: &title, x: "boxes", y: "pictures", start: -0.5, width: width as f64, least_step: 1.0 };
+    histogram(area, &bars, &pictures)
+}
+
+/// Bars: boxes of each size, as the side of a square of the same area.
+fn sides(area: &Canvas<'_>, boxes: &[BoxLabel]) -> Drawn {
+    let mut counts = vec![0usize; BINS];
+    for label in boxes {
+        counts[place((label.w * label.h).max(0.0).sqrt())] += 1;
+    }
+    let bars = Bars {
+        title: "box sides",
+        x: "square root of the area (of the picture's)",
+        y: "boxes",
+        start: 0.0,
+        width: 1.0 / BINS as f64,
+        least_step: 0.0,
+    };
+    histogram(area, &bars, &counts)
+}
+
+struct Bars<'a> {
+    title: &'a str,
+    x: &'a str,
+    y: &'a str,
+    /// Left edge of the first bar.
+    start: f64,
+    /// Of a bar.
+    width: f64,
+    /// Between ticks of x.
+    least_step: f64,
+}
+
+fn histogram(area: &Canvas<'_>, bars: &Bars<'_>, counts: &[usize]) -> Drawn {
+    let highest = counts.iter().copied().max().unwrap_or(0).max(1) as f64 * 1.05;
+    let end = bars.start + counts.len().max(10) as f64 * bars.width;
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("boxes in a picture ({} pictures)", labels.len()), text(TITLE_SIZE))
+        .caption(bars.title, text(TITLE_SIZE))
         .margin(16)
         .x_label_area_size(80)
-        .y_label_area_size(100)
-        .build_cartesian_2d(Axis::new(-0.5, right - 0.5, 8, 1.0), Axis::new(0.0, highest, 6, 1.0))?;
+        .y_label_area_size(110)
+        .build_cartesian_2d(
+            Axis::new(bars.start, end, 8, bars.least_step),
+            Axis::new(0.0, highest, 6, 1.0),
+        )?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -210,13 +261,13 @@ fn boxes_per_picture(area: &Canvas<'_>, labels: &[Vec<BoxLabel>]) -> Drawn {
         .axis_style(INK)
         .label_style(text(TEXT_SIZE))
         .axis_desc_style(text(TEXT_SIZE))
-        .x_desc("boxes")
-        .y_desc("pictures")
+        .x_desc(bars.x)
+        .y_desc(bars.y)
         .draw()?;
-    chart.draw_series(pictures.iter().enumerate().map(|(index, &count)| {
-        let left = (index * width) as f64 - 0.5;
-        let gap = 0.1 * width as f64;
-        Rectangle::new([(left + gap, 0.0), (left + width as f64 - gap, count as f64)], BLUE.filled())
+    chart.draw_series(counts.iter().enumerate().map(|(index, &count)| {
+        let left = bars.start + index as f64 * bars.width;
+        let gap = 0.1 * bars.width;
+        Rectangle::new([(left + gap, 0.0), (left + bars.width - gap, count as f64)], BLUE.filled())
     }))?;
     Ok(())
 }
@@ -228,9 +279,8 @@ fn short_name(name: &str) -> String {
     name.chars().take(LONGEST_NAME - 3).chain("...".chars()).collect()
 }
 
-/// The colour of a class: hues a golden angle apart, so that neighbours differ.
+/// The colour that the class has on pictures, too.
 fn class_colour(class: usize) -> RGBColor {
-    let hue = (class as f64 * 0.618_034 + 0.58).fract();
-    let (r, g, b) = HSLColor(hue, 0.65, 0.45).to_backend_color().rgb;
-    RGBColor(r, g, b)
+    let [red, green, blue] = yf_data::draw::class_colour(class);
+    RGBColor(red, green, blue)
 }

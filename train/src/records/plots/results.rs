@@ -9,7 +9,7 @@ use super::{BLUE, Canvas, Drawn, GREEN, GRID, INK, ORANGE, TEXT_SIZE, TITLE_SIZE
 use crate::records::error::RecordError;
 use crate::records::results::Row;
 
-const SIZE: (u32, u32) = (2400, 1300);
+const SIZE: (u32, u32) = (2400, 1400);
 /// Up to so many epochs every one is marked with a dot.
 const MARKED_EPOCHS: usize = 60;
 
@@ -88,24 +88,30 @@ fn draw(area: &Canvas<'_>, panel: &Panel, rows: &[Row]) -> Drawn {
     let mut chart = ChartBuilder::on(area)
         .caption(panel.title, text(TITLE_SIZE))
         .margin(16)
-        .x_label_area_size(44)
+        .x_label_area_size(76)
         .y_label_area_size(96)
-        .build_cartesian_2d(Axis::new(epochs.0, epochs.1, 6, 1.0), Axis::new(low, high, 6, 0.0))?;
+        .build_cartesian_2d(Axis::new(epochs.0, epochs.1, 6, 1.0), Axis::new(low, high, 8, 0.0))?;
     chart
         .configure_mesh()
         .bold_line_style(GRID)
         .light_line_style(TRANSPARENT)
         .axis_style(INK)
         .label_style(text(TEXT_SIZE))
+        .axis_desc_style(text(TEXT_SIZE))
+        .x_desc("epoch")
         .draw()?;
     let mut shown = 0;
+    for line in &panel.lines {
+        let style = line.colour.stroke_width(4);
+        let named = chart.draw_series(std::iter::empty::<PathElement<(f64, f64)>>())?.label(line.name);
+        named.legend(move |(x, y)| PathElement::new([(x, y), (x + 36, y)], style));
+    }
     // The first line lies on top: where several coincide it stands for all.
     for line in panel.lines.iter().rev() {
         let runs = finite_runs(rows, line.value);
         shown += runs.len();
         let style = line.colour.stroke_width(4);
-        let drawn = chart.draw_series(runs.iter().map(|run| PathElement::new(run.clone(), style)))?;
-        drawn.label(line.name).legend(move |(x, y)| PathElement::new([(x, y), (x + 36, y)], style));
+        chart.draw_series(runs.iter().map(|run| PathElement::new(run.clone(), style)))?;
         let marks = runs.iter().filter(|run| run.len() == 1 || rows.len() <= MARKED_EPOCHS).flatten();
         chart.draw_series(marks.map(|&point| Circle::new(point, 6, line.colour.filled())))?;
     }
@@ -152,7 +158,7 @@ fn rising(panel: &Panel, rows: &[Row]) -> bool {
     let change = |line: &Line| {
         let mut finite = rows.iter().map(line.value).filter(|value| value.is_finite());
         let first = finite.next().unwrap_or(0.0);
-        finite.last().unwrap_or(first) - first
+        finite.next_back().unwrap_or(first) - first
     };
     panel.lines.iter().map(change).sum::<f64>() > 0.0
 }

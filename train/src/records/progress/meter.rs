@@ -1,11 +1,11 @@
-//! Running means, rates and what they read like.
+//! Rates, times, and what they read like.
 
 use std::time::{Duration, Instant};
 
-/// What one step came to.
+/// Where an epoch stands after a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Running {
-    /// Box, class and DFL loss.
+    /// Means over the epoch so far of the box, class and DFL loss.
     pub losses: [f64; 3],
     /// The loss scale, where the loss is scaled.
     pub scale: Option<f64>,
@@ -15,7 +15,7 @@ pub struct Running {
     pub memory_bytes: u64,
 }
 
-/// Sums over an epoch's steps.
+/// Counts an epoch's steps and pairs.
 #[derive(Debug)]
 pub(super) struct Meter {
     start: Instant,
@@ -23,9 +23,7 @@ pub(super) struct Meter {
     steps: usize,
     done: usize,
     pairs: usize,
-    loss_sums: [f64; 3],
-    /// Pairs whose losses were finite.
-    counted: usize,
+    losses: [f64; 3],
     scale: Option<f64>,
     memory_bytes: u64,
 }
@@ -39,26 +37,19 @@ impl Meter {
             steps,
             done: 0,
             pairs: 0,
-            loss_sums: [0.0; 3],
-            counted: 0,
+            losses: [f64::NAN; 3],
             scale: None,
             memory_bytes: 0,
         }
     }
 
-    pub(super) fn advance(&mut self, steps: usize, running: &Running) {
+    pub(super) fn step(&mut self, running: &Running) {
         self.last_step = Instant::now();
-        self.done += steps;
+        self.done += 1;
         self.pairs += running.pairs;
+        self.losses = running.losses;
         self.scale = running.scale;
         self.memory_bytes = running.memory_bytes;
-        // A skipped step's infinite losses would hide all others of the epoch.
-        if running.losses.iter().all(|loss| loss.is_finite()) {
-            self.counted += running.pairs;
-            for (sum, loss) in self.loss_sums.iter_mut().zip(running.losses) {
-                *sum += loss * running.pairs as f64;
-            }
-        }
     }
 
     /// Steps done and steps in all.
@@ -66,39 +57,35 @@ impl Meter {
         (self.done, self.steps)
     }
 
-    pub(super) fn losses(&self) -> [f64; 3] {
-        self.loss_sums.map(|sum| sum / self.counted as f64)
-    }
-
     pub(super) fn pairs_per_s(&self) -> f64 {
-        let seconds = self.last_step.duration_since(self.start).as_secs_f64();
+        let seconds = self.spent().as_secs_f64();
         if seconds > 0.0 { self.pairs as f64 / seconds } else { 0.0 }
     }
 
-    /// From the epoch's start to now.
-    pub(super) fn since_start(&self) -> Duration {
-        self.start.elapsed()
-    }
-
+    /// Losses, speed and the time that the rest of the epoch takes.
     pub(super) fn while_running(&self) -> String {
-        let spent = self.last_step.duration_since(self.start);
-        format!("{}  {} left", self.values(), clock(time_left(spent, self.done, self.steps)))
+        let [bbox, class, dfl] = self.losses;
+        let left = clock(time_left(self.spent(), self.done, self.steps));
+        // The most wanted first: a narrow terminal cuts the end off.
+        format!("{left} left  box {bbox:.3} cls {class:.3} dfl {dfl:.3}  {}", self.pace())
     }
 
+    /// Speed, and the time that the epoch took.
     pub(super) fn when_done(&self) -> String {
-        format!("{}  {}", self.values(), clock(self.since_start()))
+        format!("{}  {}", self.pace(), clock(self.spent()))
     }
 
-    fn values(&self) -> String {
-        let [bbox, class, dfl] = self.losses();
-        let mut parts = vec![format!("box {bbox:.3}  cls {class:.3}  dfl {dfl:.3}")];
-        parts.extend(self.scale.map(|scale| format!("scale {scale}")));
+    fn pace(&self) -> String {
         let rate = self.pairs_per_s();
-        parts.push(if rate < 10.0 { format!("{rate:.1} pairs/s") } else { format!("{rate:.0} pairs/s") });
-        if self.memory_bytes > 0 {
-            parts.push(format!("{:.1} GB", self.memory_bytes as f64 / 1e9));
-        }
-        parts.join("  ")
+        let rate = if rate < 10.0 { format!("{rate:.1} pairs/s") } else { format!("{rate:.0} pairs/s") };
+        let scale = self.scale.map(|scale| format!("scale {scale}"));
+        let memory = (self.memory_bytes > 0).then(|| format!("{:.1} GB", self.memory_bytes as f64 / 1e9));
+        [rate].into_iter().chain(memory).chain(scale).collect::<Vec<_>>().join("  ")
+    }
+
+    /// From the epoch's start to its last step.
+    fn spent(&self) -> Duration {
+        self.last_step.duration_since(self.start)
     }
 }
 
@@ -120,28 +107,23 @@ pub(super) fn clock(time: Duration) -> String {
 mod tests {
     use super::*;
 
-    fn running(losses: [f64; 3], pairs: usize) -> Running {
-        Running { losses, scale: None, pairs, memory_bytes: 4_200_000_000 }
-    }
-
-    #[test]
-    fn losses_are_means_over_pairs() {
-        let mut meter = Meter::new(4);
-        assert!(meter.losses()[0].is_nan());
-        meter.advance(1, &running([1.0, 2.0, 3.0], 3));
-        meter.advance(1, &running([f64::NAN, 1.0, 1.0], 3));
-        meter.advance(2, &running([5.0, 2.0, 7.0], 1));
-        assert_eq!(meter.losses(), [2.0, 2.0, 4.0]);
-        assert_eq!((meter.position(), meter.pairs), ((4, 4), 7));
-    }
-
     #[test]
     fn values_read_well() {
         let mut meter = Meter::new(2);
-        meter.advance(1, &Running { scale: Some(32_768.0), ..running([1.0, 2.0, 3.0], 16) });
+        let running = Running {
+            losses: [1.0, 2.0, 3.0],
+            scale: Some(32_768.0),
+            pairs: 16,
+            memory_bytes: 4_200_000_000,
+        };
+        meter.step(&running);
         meter.start = meter.last_step - Duration::from_secs(8);
-        let expected = "box 1.000  cls 2.000  dfl 3.000  scale 32768  2.0 pairs/s  4.2 GB  0:08 left";
+        let expected = "0:08 left  box 1.000 cls 2.000 dfl 3.000  2.0 pairs/s  4.2 GB  scale 32768";
         assert_eq!(meter.while_running(), expected);
+        meter.step(&Running { scale: None, pairs: 144, memory_bytes: 0, ..running });
+        meter.start = meter.last_step - Duration::from_secs(8);
+        assert_eq!(meter.when_done(), "20 pairs/s  0:08");
+        assert_eq!(meter.position(), (2, 2));
     }
 
     #[test]
