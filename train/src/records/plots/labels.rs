@@ -9,7 +9,7 @@ use yf_data::labels::BoxLabel;
 use super::axis::Axis;
 use super::{BLUE, Canvas, Drawn, GRID, INK, TEXT_SIZE, TITLE_SIZE, save, text};
 use crate::records::error::RecordError;
-use crate::records::table::name_of;
+use yf_data::metrics::table::name_of;
 
 const SIZE: (u32, u32) = (2400, 1600);
 /// Width of the column of classes, in pixels.
