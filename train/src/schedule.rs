@@ -4,7 +4,8 @@ use yf_plan::{Optimizer, Recipe};
 
 /// Pairs whose gradients make one step, where a batch is smaller.
 const NOMINAL_BATCH: f64 = 64.0;
-/// Learning rate of the biases at the first step.
+/// Learning rate of the biases at the first step of SGD. AdamW moves a parameter by its whole rate whatever the
+/// gradient, so there biases start from 0 like all others.
 const WARMUP_BIAS_LR: f64 = 0.1;
 /// Momentum at the first step.
 const WARMUP_MOMENTUM: f64 = 0.8;
@@ -57,12 +58,13 @@ impl Schedule {
             return Rates { lr: [lr; 3], momentum, accumulate: self.accumulate as usize };
         }
         let ramp = |from: f64, to: f64| from + (to - from) * done;
+        let (bias_lr, momentum) = match self.recipe.optimizer {
+            Optimizer::Sgd => (ramp(WARMUP_BIAS_LR, lr), ramp(WARMUP_MOMENTUM, momentum)),
+            Optimizer::AdamW => (ramp(0.0, lr), momentum),
+        };
         Rates {
-            lr: [ramp(WARMUP_BIAS_LR, lr), ramp(0.0, lr), ramp(0.0, lr)],
-            momentum: match self.recipe.optimizer {
-                Optimizer::Sgd => ramp(WARMUP_MOMENTUM, momentum),
-                Optimizer::AdamW => momentum,
-            },
+            lr: [bias_lr, ramp(0.0, lr), ramp(0.0, lr)],
+            momentum,
             accumulate: ramp(1.0, self.accumulate).round().max(1.0) as usize,
         }
     }
@@ -111,6 +113,13 @@ mod tests {
         let schedule = Schedule::new(&Recipe::default(), 5);
         assert!(schedule.at(100, 20).lr[0] > schedule.at(101, 20).lr[0] - 1e-12);
         assert!(schedule.at(50, 10).lr[1] < schedule.at(100, 10).lr[1]);
+    }
+
+    #[test]
+    fn adamw_warms_all_groups_up_from_nothing() {
+        let recipe = Recipe { optimizer: Optimizer::AdamW, ..Recipe::default() };
+        let first = Schedule::new(&recipe, 50).at(0, 0);
+        assert_eq!((first.lr, first.momentum), ([0.0; 3], recipe.momentum));
     }
 
     #[test]
