@@ -126,7 +126,11 @@ impl Builder {
         bias: bool,
     ) -> Result<(ValueId, Vec<ParamId>), ShapeError> {
         let [channels, height, width] = self.map(x, "a convolution")?;
-        if conv.groups == 0 || channels % conv.groups != 0 || conv.out % conv.groups != 0 || conv.out == 0 {
+        if conv.groups == 0
+            || !channels.is_multiple_of(conv.groups)
+            || !conv.out.is_multiple_of(conv.groups)
+            || conv.out == 0
+        {
             return Err(self.refuse(
                 "a convolution",
                 x,
