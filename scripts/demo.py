@@ -50,9 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--yf", type=Path, default=Path("target/release/yf"))
     parser.add_argument("--into", type=Path, default=Path("demo"))
-    parser.add_argument("--pairs", type=int, default=100)
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--imgsz", type=int, default=320)
+    parser.add_argument("--pairs", type=int, default=150)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--imgsz", type=int, default=256)
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
 
@@ -65,8 +65,9 @@ def main() -> None:
 
     road.stage("synthesise", "data", "synth", "pairs", "--pairs", str(asked.pairs), "--size", "640x512")
     road.stage("check", "data", "check", data)
-    road.stage("train", "train", "--data", data, "--model", "mid-n", "--imgsz", str(asked.imgsz), "--batch", "8",
-               "--epochs", str(asked.epochs), "--close-mosaic", "10", "--cache", "ram", "--device", asked.device)
+    road.stage("train", "train", "--data", data, "--model", "mid-n", "--imgsz", str(asked.imgsz),
+               "--epochs", str(asked.epochs), "--optimizer", "adamw", "--lr0", "0.002", "--cache", "ram",
+               "--device", asked.device)
     after = road.val("validate", str(best), data, "--device", asked.device)
     road.stage("export", "export", str(best), "--onnx")
     road.stage("export", "export", str(best), "--onnx", "--fp16")

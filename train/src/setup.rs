@@ -118,7 +118,7 @@ fn usable(pairs: Vec<PairFiles>, classes: usize, plan: &TrainPlan) -> Result<Vec
 fn loader(pairs: Vec<PairFiles>, plan: &TrainPlan) -> Result<Loader, Error> {
     let (size, limits) = (plan.imgsz, Limits::default());
     if plan.cache == yf_plan::Cache::Ram {
-        let cached = Loader::new(pairs.clone(), size, Cache::Ram, limits.clone());
+        let cached = Loader::new(pairs.clone(), size, Cache::Ram, limits);
         match cached.ensure_memory() {
             Ok(bytes) => {
                 info!("{} pairs will take {:.2} GB of memory", pairs.len(), bytes as f64 / 1e9);
