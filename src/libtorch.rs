@@ -72,7 +72,11 @@ impl Libtorch {
 
 /// A libtorch for this device, preferring one that drives the GPU where there is a GPU to drive.
 pub fn find(device: Option<&Device>) -> Result<Libtorch> {
-    let wants_gpu = gpu_present() && device != Some(&Device::Cpu);
+    let wants_gpu = match device {
+        Some(Device::Cpu) => false,
+        Some(Device::Cuda(_)) => true,
+        None => gpu_present(),
+    };
     let mut fallback = None;
     for candidate in [from_variable as fn() -> Result<Option<Libtorch>>, from_home, from_python] {
         match candidate()? {

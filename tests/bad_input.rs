@@ -170,6 +170,76 @@ fn training_refuses_a_harmed_data_set_and_says_what_to_do() {
 }
 
 #[test]
+fn junk_where_a_model_is_expected_is_named() {
+    let dir = Dir::new();
+    dir.synth(6);
+    let (rgb, ir) = (first_picture(&dir, "images"), first_picture(&dir, "imagesIR"));
+    let (rgb, ir) = (rgb.to_str().unwrap(), ir.to_str().unwrap());
+    for (file, content) in [
+        ("junk.onnx", &b"junk"[..]),
+        ("empty.onnx", b""),
+        ("junk.safetensors", b"junk"),
+        ("empty.safetensors", b""),
+        ("huge.safetensors", b"\xff\xff\xff\xff\xff\xff\xff\x7f{}"),
+    ] {
+        dir.write(file, content);
+        dir.yf(&["infer", rgb, ir, "--model", file]).refuses(2, &[file]);
+        dir.yf(&["val", "--weights", file, "--data", "pairs/data.yaml"]).refuses(2, &[file]);
+        dir.yf(&["bench", "infer", file]).refuses(2, &[file]);
+        dir.yf(&["info", file]).refuses(2, &[file]);
+        if file.ends_with(".safetensors") {
+            dir.yf(&["export", file, "--onnx"]).refuses(2, &[file]);
+            dir.yf(&["train", "--data", "pairs/data.yaml", "--weights", file]).refuses(2, &[file]);
+        }
+    }
+    dir.write("own.yaml", "backbone:\n  - [-1, 1, Konv, [16, 3, 2]]\n");
+    dir.yf(&["train", "--data", "pairs/data.yaml", "--model", "own.yaml"])
+        .refuses(2, &["own.yaml", "layer 0", "Konv"]);
+    dir.yf(&["infer", rgb, "gone.png"]).refuses(2, &["gone.png"]);
+    assert!(!dir.join("runs").exists());
+}
+
+#[test]
+fn skip_bad_lists_what_it_skips_and_trains_on_the_rest() {
+    if common::trainer().is_none() {
+        return;
+    }
+    let dir = Dir::new();
+    dir.synth(6);
+    let label = first_label(&dir);
+    fs::write(&label, "7 0.5 0.5 0.1 0.1\n").unwrap();
+    let line = [
+        "train",
+        "--data",
+        "pairs/data.yaml",
+        "--skip-bad",
+        "--imgsz",
+        "64",
+        "--epochs",
+        "1",
+        "--batch",
+        "2",
+        "--device",
+        "cpu",
+    ];
+    let ran = dir.yf(&line).succeeds();
+    assert!(ran.stderr().contains(&format!("{}:1", name(&label))), "{}", ran.stderr());
+    assert!(dir.join("runs/train/exp/weights/best.safetensors").is_file());
+}
+
+#[test]
+fn a_full_disk_ends_a_command_with_an_error() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ran = std::process::Command::new(env!("CARGO_BIN_EXE_yf"))
+        .args(["info", "mid-n"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("cannot write to standard output"));
+}
+
+#[test]
 fn synth_never_writes_over_anything() {
     let dir = Dir::new();
     dir.write("taken/notes.txt", "mine");

@@ -76,7 +76,7 @@ struct Plan {
 /// Runs the network over all pairs.
 pub fn run(args: InferArgs) -> Result<(), Failure> {
     let Plan { pairing, source, settings } = plan(&args).or_arguments()?;
-    let mut pipeline = Pipeline::new(args.backend.open(source)?, settings);
+    let mut pipeline = Pipeline::new(args.backend.open(source).or_arguments()?, settings);
     let names = pipeline.backend().info().names.clone();
     let mut reporter = Reporter::new(&args, names)?;
     for lone in &pairing.alone {

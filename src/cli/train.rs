@@ -64,7 +64,6 @@ fn begin(args: TrainArgs) -> Result<(), Failure> {
     let trainer = libtorch::trainer()?;
     let libtorch = libtorch::find(plan.device.as_ref())?;
     plan.run = setup::absolute(&runs::create(&args.project, &args.name)?)?;
-    tracing::info!("run: {}", plan.run.display());
     let folder = plan.run.clone();
     let error = libtorch::start(&trainer, &libtorch, &Job::Train(Box::new(plan)));
     // Nothing ran, so the folder is still empty and its number is free again.
@@ -119,7 +118,6 @@ fn resume(setup: &SetupArgs, run: &Path, given: &Given) -> Result<(), Failure> {
     let plan = resume_plan(setup, run, given).or_arguments()?;
     let trainer = libtorch::trainer()?;
     let libtorch = libtorch::find(plan.device.as_ref())?;
-    tracing::info!("resuming {}", plan.run.display());
     Err(libtorch::start(&trainer, &libtorch, &Job::Train(Box::new(plan))).into())
 }
 

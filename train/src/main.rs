@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let code = match outcome {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", sentence(&error));
             1
         }
     };
@@ -35,6 +35,17 @@ fn run() -> anyhow::Result<()> {
         Job::Val(plan) => Ok(yf_train::validate::validate(&plan)?),
         Job::Bench(plan) => Ok(yf_train::bench::bench(&plan)?),
     }
+}
+
+/// The error and its causes in one line; a cause that is quoted already is not said twice.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 /// What a panic said, without libtorch's stack trace.

@@ -48,7 +48,7 @@ pub fn run(args: InferArgs) -> Result<(), Failure> {
         Some([rgb, ir]) => BenchPair::Files(rgb.clone(), ir.clone()),
         _ => BenchPair::default(),
     };
-    let mut backend = args.backend.open(source)?;
+    let mut backend = args.backend.open(source).or_arguments()?;
     let plan = BenchPlan { iterations: args.runs, batch: args.batch };
     let report = bench::bench(backend.as_mut(), &pair, &Settings::default(), &plan)?;
     if args.json { output::json(&report) } else { print(&report) }

@@ -69,7 +69,8 @@ pub fn run(args: ValArgs, given: &Given) -> Result<(), Failure> {
     let split = split(&plan.split);
     if plan.weights.extension().is_some_and(|extension| extension == "onnx") || through_backend {
         let source = deployed::source(&plan.weights, plan.imgsz).or_arguments()?;
-        let metrics = onnx::validate(backend.open(source)?, &set, split, plan.modality)?;
+        let backend = backend.open(source).or_arguments()?;
+        let metrics = onnx::validate(backend, &set, split, plan.modality)?;
         return if json {
             output::line(table::json(&metrics, set.names()))
         } else {
