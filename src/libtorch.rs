@@ -167,11 +167,17 @@ pub fn start(trainer: &Path, libtorch: &Libtorch, job: &Job) -> anyhow::Error {
         Err(error) => return error.into(),
     };
     tracing::debug!("{} with the libtorch in {}", trainer.display(), libtorch.torch.display());
-    let error = Command::new(trainer)
+    let mut command = Command::new(trainer);
+    command
         .arg(job)
         .env("LD_LIBRARY_PATH", libtorch.search_path())
-        .env(log::LEVEL_VARIABLE, tracing::level_filters::LevelFilter::current().to_string())
-        .exec();
+        .env(log::LEVEL_VARIABLE, tracing::level_filters::LevelFilter::current().to_string());
+    if env::var_os("OMP_WAIT_POLICY").is_none() && env::var_os("GOMP_SPINCOUNT").is_none() {
+        // libtorch's threads spin while they wait, and on a CPU take the cores from the threads that decode: where
+        // anything else runs, a step takes several times as long.
+        command.env("OMP_WAIT_POLICY", "PASSIVE");
+    }
+    let error = command.exec();
     anyhow::Error::new(error).context(format!("cannot start {}", trainer.display()))
 }
 

@@ -5,32 +5,30 @@ mod common;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex, Weak};
 
 use common::{Dir, python, trainer};
 use serde_json::Value;
 
-/// A tiny data set and a run of two epochs on it. `None` where there is no trainer.
-fn trained() -> Option<Dir> {
+/// A tiny data set and a run of two epochs on it, copied from the one that all tests share and the last one drops.
+/// `None` where there is no trainer.
+fn trained() -> Option<(Arc<Dir>, Dir)> {
+    static SHARED: Mutex<Weak<Dir>> = Mutex::new(Weak::new());
     trainer()?;
+    let mut shared = SHARED.lock().expect("no test has failed in training");
+    let made = shared.upgrade().unwrap_or_else(|| Arc::new(train()));
+    *shared = Arc::downgrade(&made);
+    let copy = Dir::copy_of(&made);
+    Some((made, copy))
+}
+
+fn train() -> Dir {
     let dir = Dir::new();
     dir.synth(10);
-    let ran = dir
-        .yf(&[
-            "train",
-            "--data",
-            "pairs/data.yaml",
-            "--imgsz",
-            "64",
-            "--epochs",
-            "2",
-            "--batch",
-            "4",
-            "--device",
-            "cpu",
-        ])
-        .succeeds();
+    let line = ["train", "--data", "pairs/data.yaml", "--imgsz", "64", "--epochs", "2", "--batch", "4"];
+    let ran = dir.yf(&[&line[..], &["--device", "cpu"]].concat()).succeeds();
     assert!(ran.stdout().contains("IR alone"), "{}", ran.stdout());
-    Some(dir)
+    dir
 }
 
 /// A validation pair's RGB and infrared file, from the test's folder.
@@ -50,7 +48,7 @@ fn is_file_with_bytes(path: &Path) -> bool {
 
 #[test]
 fn pairs_become_weights_onnx_and_boxes() {
-    let Some(dir) = trained() else { return };
+    let Some((_made, dir)) = trained() else { return };
     for file in [
         "weights/best.safetensors",
         "weights/last.safetensors",
@@ -227,7 +225,7 @@ fn measured(dir: &Dir) {
 
 #[test]
 fn a_broken_pair_is_named_and_the_others_go_on() {
-    let Some(dir) = trained() else { return };
+    let Some((_made, dir)) = trained() else { return };
     let (rgb, _) = a_pair(&dir);
     fs::write(dir.join(&rgb), "no picture").expect("room");
     let folders = ["infer", "pairs/images/val", "pairs/imagesIR/val", "--json"];
@@ -240,7 +238,7 @@ fn a_broken_pair_is_named_and_the_others_go_on() {
 
 #[test]
 fn a_full_disk_loses_nothing() {
-    let Some(dir) = trained() else { return };
+    let Some((_made, dir)) = trained() else { return };
     dir.yf(&["export", "--onnx"]).succeeds();
     let model = dir.join("runs/train/exp/weights/best.onnx");
     let before = fs::read(&model).expect("a model");

@@ -25,6 +25,13 @@ impl Dir {
         self.path().join(name)
     }
 
+    /// A folder with a copy of everything in another.
+    pub fn copy_of(other: &Dir) -> Self {
+        let dir = Dir::new();
+        copy(other.path(), dir.path());
+        dir
+    }
+
     /// Writes a file, making the folders above it.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
@@ -45,6 +52,8 @@ impl Dir {
             .current_dir(self.path())
             .env_remove("YF_DATA")
             .env_remove("YF_MODEL")
+            // Tests run side by side: libtorch's threads would fight over the cores.
+            .env("OMP_NUM_THREADS", "1")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .output()
@@ -56,6 +65,18 @@ impl Dir {
     pub fn synth(&self, pairs: usize) -> PathBuf {
         self.yf(&["data", "synth", "pairs", "--pairs", &pairs.to_string(), "--size", "160x128"]).succeeds();
         self.join("pairs/data.yaml")
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("room for a folder");
+    for entry in fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("room for a file");
+        }
     }
 }
 
