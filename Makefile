@@ -12,6 +12,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # torch-sys compiles again whenever this path changes.
 export LIBTORCH := $(LIBTORCH_FOLDER)/torch
+# Tests run side by side: libtorch's threads must not spin while they wait.
+export OMP_WAIT_POLICY ?= PASSIVE
 export YF_PYTHON ?= $(VENV)/bin/python
 ifneq ($(wildcard ../shared),)
 export YF_SHARED ?= $(abspath ../shared)
@@ -48,8 +50,10 @@ lint: libtorch ## rustfmt, clippy and rustdoc, warnings as errors
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --document-private-items
 
-bench: build ## Seconds a stage, of inference and of training
-	python3 scripts/demo.py --yf $(TARGET)/release/yf --bench
+bench: build ## Milliseconds a stage, of training and of inference, on what `make demo` left
+	@test -d demo || { echo "run make demo first: it makes the pairs and the model" >&2; exit 1; }
+	cd demo && $(abspath $(TARGET))/release/yf bench train --data pairs/data.yaml --imgsz 256 --steps 10
+	cd demo && $(abspath $(TARGET))/release/yf bench infer
 
 clean: ## What was built here; the caches outside the checkout stay
 	cargo clean
