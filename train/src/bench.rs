@@ -49,9 +49,7 @@ struct Report {
 pub fn bench(plan: &BenchPlan) -> Result<(), Error> {
     let setup = Setup::open(&plan.train)?;
     let parameters = setup.start(&plan.train)?;
-    if setup.device.is_cuda() {
-        parameters.channels_last()?;
-    }
+    parameters.channels_last()?;
     let schedule = Schedule::new(&plan.train.recipe, setup.feed.batches());
     let learner = Learner::new(&setup.graph, parameters, &plan.train.recipe, &schedule, setup.device)?;
     let mut stopwatch = Stopwatch { setup: &setup, plan, learner, schedule, stages: [0.0; 4] };
@@ -139,10 +137,7 @@ impl Stopwatch<'_> {
         let rates = self.schedule.at(usize::MAX / 2, 0);
         let ((), gradient) = self.timed(|s| {
             let targets = targets::of(&batch.labels, (side, side), s.setup.names.len(), s.setup.device)?;
-            let mut inputs = batch.inputs(&s.setup.graph, s.plan.train.modality);
-            if s.setup.device.is_cuda() {
-                inputs = inputs.iter().map(torch::channels_last).collect::<Result<_, _>>()?;
-            }
+            let inputs = batch.inputs(&s.setup.graph, s.plan.train.modality)?;
             s.learner.accumulate(&inputs, &targets)?;
             Ok(())
         })?;

@@ -12,7 +12,7 @@ use yf_models::Graph;
 use yf_plan::Modality;
 
 use crate::augment::{self, AugmentError, Augmentation, Draw, Source};
-use crate::torch::{Device, Tensor};
+use crate::torch::{Device, Tensor, TorchError, channels_last};
 
 /// Level of the picture that stands for a dead camera, 0..1.
 const BLANK: f64 = 114.0 / 255.0;
@@ -114,18 +114,29 @@ impl Feed {
 impl Batch {
     /// The tensors in the order of a graph's inputs. A one-stream network sees the RGB picture, or the infrared
     /// one where that is the modality.
-    pub fn inputs(&self, graph: &Graph, modality: Modality) -> Vec<Tensor> {
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn inputs(&self, graph: &Graph, modality: Modality) -> Result<Vec<Tensor>, TorchError> {
         inputs(&self.rgb, &self.ir, graph, modality)
     }
 }
 
 /// See [`Batch::inputs`].
-pub fn inputs(rgb: &Tensor, ir: &Tensor, graph: &Graph, modality: Modality) -> Vec<Tensor> {
+///
+/// # Errors
+/// What libtorch reports.
+pub fn inputs(
+    rgb: &Tensor,
+    ir: &Tensor,
+    graph: &Graph,
+    modality: Modality,
+) -> Result<Vec<Tensor>, TorchError> {
     let of = |name: &str| match (name, modality) {
         ("ir", _) | ("images", Modality::Ir) => ir.shallow_clone(),
         _ => rgb.shallow_clone(),
     };
-    graph.inputs.iter().map(|(name, _)| of(name)).collect()
+    graph.inputs.iter().map(|(name, _)| channels_last(&of(name))).collect()
 }
 
 /// A dead camera's picture is 114 everywhere.

@@ -29,6 +29,7 @@ pub struct Learner {
     pub pending: usize,
     /// Steps skipped because a gradient was not finite.
     pub skipped: u64,
+    scale: f64,
     executor: Executor,
     loss: Loss,
     autocast: Option<Kind>,
@@ -65,6 +66,7 @@ impl Learner {
             parameters,
             pending: 0,
             skipped: 0,
+            scale: scale.unwrap_or(1.0),
             loss,
             autocast,
             device,
@@ -84,6 +86,7 @@ impl Learner {
     /// Takes over the loss scale of a checkpoint.
     pub fn resume_scale(&mut self, state: ScalerState) {
         self.scaler = GradScaler::resume(self.scales_loss(), state, self.device);
+        self.scale = state.scale;
     }
 
     /// Precision of the forward pass, for people.
@@ -95,8 +98,13 @@ impl Learner {
         }
     }
 
+    /// The loss scale as of the last step; `None` where the loss is not scaled.
+    pub fn loss_scale(&self) -> Option<f64> {
+        self.scales_loss().then_some(self.scale)
+    }
+
     /// Whether the loss is scaled (fp16).
-    pub fn scales_loss(&self) -> bool {
+    fn scales_loss(&self) -> bool {
         self.autocast == Some(Kind::Half)
     }
 
@@ -132,9 +140,10 @@ impl Learner {
         self.scaler.unscale(&gradients)?;
         let _norm = torch::clip_gradients(&gradients, MAX_GRADIENT_NORM)?;
         self.optimizer.step(rates, self.scaler.found_inf())?;
-        let taken = self.scaler.found_inf().double_value(&[0]) == 0.0;
         self.scaler.update()?;
         torch::zero(&gradients)?;
+        let (taken, scale) = self.scaler.verdict();
+        self.scale = scale;
         self.pending = 0;
         if taken {
             self.ema.update(&self.parameters)?;

@@ -41,6 +41,7 @@ impl Setup {
     pub fn open(plan: &TrainPlan) -> Result<Self, Error> {
         let device = torch::open_device(plan.device.as_ref())?;
         torch::flags(true, true, false)?;
+        torch::limit_threads(device);
         let set = DataSet::open(&plan.data)?;
         let network = Network::load(&plan.model, Some(set.classes()))?;
         let graph = network.graph(plan.imgsz, plan.imgsz)?;

@@ -10,15 +10,16 @@ use yf_plan::{Modality, TrainPlan};
 
 use crate::Error;
 use crate::checkpoint::{Last, Progress, write_best, write_last};
+use crate::feed::Batch;
 use crate::learner::{Learner, Parts};
 use crate::records::pictures;
 use crate::records::plots;
-use crate::records::progress::{EpochProgress, Running};
+use crate::records::progress::{EpochProgress, Running, ValidationProgress};
 use crate::records::results::{self, Row};
 use crate::schedule::Schedule;
 use crate::setup::Setup;
 use crate::targets;
-use crate::torch::{self, TorchError};
+use crate::torch;
 use crate::validator::Outcome;
 use yf_data::metrics::table;
 
@@ -116,9 +117,7 @@ impl Run {
         setup: Setup,
         parameters: torch::Parameters,
     ) -> Result<Self, Error> {
-        if setup.device.is_cuda() {
-            parameters.channels_last()?;
-        }
+        parameters.channels_last()?;
         let weights = folder.0.join("weights");
         std::fs::create_dir_all(&weights).map_err(Error::io(&weights))?;
         let schedule = Schedule::new(&plan.recipe, setup.feed.batches());
@@ -206,14 +205,14 @@ impl Run {
             if epoch == 0 && index == 0 {
                 self.picture(&batch)?;
             }
-            let parts = self.batch(&batch, epoch, index)?;
+            let parts = self.batch(&batch, epoch, index, &bar)?;
             if parts.iter().all(|x| x.is_finite()) {
                 (0..3).for_each(|i| sums[i] += parts[i]);
                 counted += 1;
             }
             bar.step(&Running {
                 losses: sums.map(|sum| sum / counted.max(1) as f64),
-                scale: self.learner.scales_loss().then(|| self.learner.scaler.state().scale),
+                scale: self.learner.loss_scale(),
                 pairs: batch.labels.len(),
                 memory_bytes: torch::peak_memory(self.setup.device),
             });
@@ -224,73 +223,80 @@ impl Run {
     }
 
     /// One batch: its gradients, and a step when enough have gathered.
-    fn batch(&mut self, batch: &crate::feed::Batch, epoch: usize, index: usize) -> Result<Parts, Error> {
+    fn batch(
+        &mut self,
+        batch: &Batch,
+        epoch: usize,
+        index: usize,
+        bar: &EpochProgress,
+    ) -> Result<Parts, Error> {
         let side = self.plan.imgsz;
         let targets = targets::of(&batch.labels, (side, side), self.setup.names.len(), self.setup.device)?;
-        let inputs = batch.inputs(&self.setup.graph, self.plan.modality);
-        let inputs: Vec<_> = if self.setup.device.is_cuda() {
-            inputs.iter().map(torch::channels_last).collect::<Result<_, TorchError>>()?
-        } else {
-            inputs
-        };
+        let inputs = batch.inputs(&self.setup.graph, self.plan.modality)?;
         let rates = self.schedule.at(self.progress.batches, epoch);
         let parts = self.learner.accumulate(&inputs, &targets)?;
-        self.guard(&parts, epoch, index, rates.lr[1])?;
+        self.guard(&parts, epoch, index, rates.lr[1], bar)?;
         if self.learner.pending >= rates.accumulate {
             self.learner.step(&rates)?;
-            self.watch_scale();
+            self.watch_scale(bar);
         }
         self.progress.batches += 1;
         Ok(parts)
     }
 
     /// Counts batches without a finite loss and gives up after a few in a row.
-    fn guard(&mut self, parts: &Parts, epoch: usize, index: usize, lr: f64) -> Result<(), Error> {
+    fn guard(
+        &mut self,
+        parts: &Parts,
+        epoch: usize,
+        index: usize,
+        lr: f64,
+        bar: &EpochProgress,
+    ) -> Result<(), Error> {
         let named = ["box", "cls", "dfl"].into_iter().zip(parts);
         let Some((part, &value)) = named.into_iter().find(|(_, x)| !x.is_finite()) else {
             self.bad_batches = 0;
             return Ok(());
         };
         self.bad_batches += 1;
-        warn!("epoch {}, batch {}: the {part} loss is {value}; its step is skipped", epoch + 1, index + 1);
+        let (epoch, batch) = (epoch + 1, index + 1);
+        bar.note(&format!(
+            "warning: epoch {epoch}, batch {batch}: the {part} loss is {value}; its step is skipped"
+        ));
         if self.bad_batches < MAX_BAD_BATCHES {
             return Ok(());
         }
-        let scaled = self.learner.scales_loss();
+        let scale = self.learner.loss_scale();
         Err(Error::NotFinite {
-            epoch: epoch + 1,
-            batch: index + 1,
+            epoch,
+            batch,
             part,
             value,
             times: self.bad_batches,
             lr,
-            scale: if scaled {
-                format!(" and a loss scale of {}", self.learner.scaler.state().scale)
-            } else {
-                String::new()
-            },
-            hint: if scaled { ", or train with --amp bf16" } else { "" },
+            scale: scale.map(|s| format!(" and a loss scale of {s}")).unwrap_or_default(),
+            hint: if scale.is_some() { ", or train with --amp bf16" } else { "" },
         })
     }
 
-    fn watch_scale(&mut self) {
-        if !self.learner.scales_loss() || self.warned_of_scale {
+    /// Warns once of a loss scale that keeps falling.
+    fn watch_scale(&mut self, bar: &EpochProgress) {
+        let Some(scale) = self.learner.loss_scale().filter(|&s| s < LOW_SCALE && !self.warned_of_scale)
+        else {
             return;
-        }
-        let scale = self.learner.scaler.state().scale;
-        if scale < LOW_SCALE {
-            self.warned_of_scale = true;
-            warn!(
-                "the loss scale has fallen to {scale} after {} skipped steps: gradients overflow fp16 at any scale. \
-                 Try --amp bf16, a lower --lr0, or no --amp",
-                self.learner.skipped
-            );
-        }
+        };
+        self.warned_of_scale = true;
+        bar.note(&format!(
+            "warning: the loss scale has fallen to {scale} after {} skipped steps: gradients overflow fp16 at any scale. \
+             Try --amp bf16, a lower --lr0, or no --amp",
+            self.learner.skipped
+        ));
     }
 
     fn validate(&self, modality: Modality) -> Result<Outcome, Error> {
         let parameters = &self.learner.ema.parameters;
-        self.setup.validator.run(parameters, modality, Some(self.learner.loss()), &mut |_| ())
+        let mut bar = ValidationProgress::new(self.setup.validator.batches());
+        self.setup.validator.run(parameters, modality, Some(self.learner.loss()), &mut || bar.step())
     }
 
     /// Writes the epoch down: weights first, so that a resumed run never lacks what results.csv tells.
@@ -357,7 +363,7 @@ impl Run {
     }
 
     /// The first batch as the network is shown it.
-    fn picture(&self, batch: &crate::feed::Batch) -> Result<(), Error> {
+    fn picture(&self, batch: &Batch) -> Result<(), Error> {
         let host = |t: &torch::Tensor| torch::to_array(t).data;
         let (rgb, ir) = (host(&batch.rgb), host(&batch.ir.narrow(1, 0, 1)));
         let path = self.folder.file("train_batch.jpg");

@@ -8,6 +8,7 @@ use yf_plan::ValPlan;
 
 use crate::Error;
 use crate::output;
+use crate::records::progress::ValidationProgress;
 use crate::setup::workers;
 use crate::torch::{self, Parameters};
 use crate::validator::Validator;
@@ -33,13 +34,13 @@ pub fn validate(plan: &ValPlan) -> Result<(), Error> {
     let graph = network.graph(size, size)?;
     let parameters = Parameters::from_weights(&graph, &weights, device)
         .map_err(|why| Error::Checkpoint { path: plan.weights.clone(), why })?;
-    if device.is_cuda() {
-        parameters.channels_last()?;
-    }
+    parameters.channels_last()?;
     let pairs = set.pairs(split(&plan.split)?)?;
     let loader = Loader::new(pairs, size, Cache::None, Limits::default());
     let validator = Validator::new(&graph, loader, plan.batch, workers(plan.workers), device)?;
-    let outcome = validator.run(&parameters, plan.modality, None, &mut |_| ())?;
+    let mut bar = ValidationProgress::new(validator.batches());
+    let outcome = validator.run(&parameters, plan.modality, None, &mut || bar.step())?;
+    drop(bar);
     if plan.json {
         output::line(&table::json(&outcome.metrics, set.names()));
     } else {

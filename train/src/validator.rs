@@ -66,7 +66,12 @@ impl Validator {
         self.loader.pairs()
     }
 
-    /// Validates parameters; `progress` hears how many pairs are done. With a loss its mean is reported as well.
+    /// Batches of a validation.
+    pub fn batches(&self) -> usize {
+        self.loader.len().div_ceil(self.batch)
+    }
+
+    /// Validates parameters; `progress` hears of every batch that is done. With a loss its mean is reported as well.
     ///
     /// # Errors
     /// A pair that cannot be read, or what libtorch reports.
@@ -75,12 +80,12 @@ impl Validator {
         parameters: &Parameters,
         modality: Modality,
         loss: Option<&Loss>,
-        progress: &mut dyn FnMut(usize),
+        progress: &mut dyn FnMut(),
     ) -> Result<Outcome, Error> {
         let outputs: Vec<_> = self.graph.outputs.iter().chain(&self.graph.head.maps).copied().collect();
         let executor = Executor::new(&self.graph, parameters, &outputs);
         let mut evaluator = Evaluator::new(self.graph.head.classes);
-        let (mut sums, mut batches, mut done) = ([0.0; 3], 0, 0);
+        let (mut sums, mut batches) = ([0.0; 3], 0);
         for letterboxed in self.letterboxed() {
             let letterboxed = letterboxed.and_then(|inner| inner)?;
             let raw = no_grad(|| -> Result<Vec<f32>, Error> {
@@ -94,8 +99,7 @@ impl Validator {
             })?;
             self.score(&raw, &letterboxed, &mut evaluator);
             batches += 1;
-            done += letterboxed.pairs.len();
-            progress(done);
+            progress();
         }
         let losses = sums.map(|sum| sum / f64::from(batches.max(1)));
         Ok(Outcome { metrics: evaluator.finish(), losses })
@@ -115,7 +119,7 @@ impl Validator {
         let shape = [batch.pairs.len() as i64, 3, height as i64, width as i64];
         let on_device = |planes: &[f32]| Tensor::from_slice(planes).reshape(shape).to_device(self.device);
         let (rgb, ir) = blank(on_device(&batch.rgb), on_device(&batch.ir), modality);
-        inputs(&rgb, &ir, &self.graph, modality).iter().map(|t| Ok(torch::channels_last(t)?)).collect()
+        Ok(inputs(&rgb, &ir, &self.graph, modality)?)
     }
 
     /// Boxes of a batch in the letterboxed frame.

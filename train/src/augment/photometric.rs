@@ -3,7 +3,7 @@
 //! Both run after the warp, over the whole picture, so they change the border with the rest: the border is part of
 //! what the network sees of a scene's light. On grey they leave grey: the border stays equal in R, G and B.
 
-use crate::torch::{Device, Kind, Tensor, TorchError};
+use crate::torch::{Device, Kind, Tensor, TorchError, upload};
 use yf_data::letterbox::BORDER;
 
 use super::draw::Photometry;
@@ -68,10 +68,7 @@ pub(super) fn infrared(ir: &Tensor, factors: &[&Photometry]) -> Result<Tensor, T
 /// A number a picture, as [B, 1, 1, 1].
 fn column(values: Vec<f32>, device: Device) -> Result<Tensor, TorchError> {
     let host = Tensor::f_from_slice(&values)?.f_view([-1, 1, 1, 1])?;
-    match device {
-        Device::Cpu => Ok(host),
-        gpu => Ok(host.f_pin_memory(gpu)?.f_to_device_(gpu, Kind::Float, true, false)?),
-    }
+    upload(&host, device)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Sampling: the packed buffer becomes the planes of the output, on the device.
 
-use crate::torch::{Device, Kind, Tensor, TorchError};
+use crate::torch::{Device, Kind, Tensor, TorchError, upload};
 
 use super::pack::{Packed, Part};
 
@@ -9,7 +9,7 @@ use super::pack::{Packed, Part};
 /// Four gathers of 32-bit words bring the four neighbours with all their channels; no shape depends on the
 /// content, and nothing is read back.
 pub(super) fn warp(packed: &Packed, device: Device) -> Result<Tensor, TorchError> {
-    let buffer = upload(&packed.words, device)?;
+    let buffer = sent(&packed.words, device)?;
     let (batch, size) = (packed.batch as i64, packed.size as i64);
     let part = |part: Part| {
         let range = packed.range(part);
@@ -64,11 +64,7 @@ pub(super) fn warp(packed: &Packed, device: Device) -> Result<Tensor, TorchError
     Ok(planes.f_div_scalar(255.0)?)
 }
 
-/// One copy to the device, from pinned memory where it is a GPU.
-fn upload(words: &[i32], device: Device) -> Result<Tensor, TorchError> {
-    let host = Tensor::f_from_slice(words)?;
-    match device {
-        Device::Cpu => Ok(host),
-        gpu => Ok(host.f_pin_memory(gpu)?.f_to_device_(gpu, Kind::Int, true, false)?),
-    }
+/// One copy to the device.
+fn sent(words: &[i32], device: Device) -> Result<Tensor, TorchError> {
+    upload(&Tensor::f_from_slice(words)?, device)
 }

@@ -102,6 +102,12 @@ impl GradScaler {
         foreach::unscale(gradients, &self.found_inf, &self.scale.reciprocal())
     }
 
+    /// After [`GradScaler::update`], in one copy from the device: whether the last gradients were finite, and the scale.
+    pub fn verdict(&self) -> (bool, f64) {
+        let host = Tensor::cat(&[&self.found_inf, &self.scale], 0).to_device(Device::Cpu);
+        (host.double_value(&[0]) == 0.0, host.double_value(&[1]))
+    }
+
     /// One float on the device: 1 if the last [`GradScaler::unscale`] met a gradient that is not finite.
     pub fn found_inf(&self) -> &Tensor {
         &self.found_inf

@@ -67,6 +67,7 @@ unsafe extern "C" {
     pub fn yf_add_scalar(tensors: *const Handle, n: usize, value: f64) -> *mut c_char;
     pub fn yf_channels_last(param: Handle) -> *mut c_char;
     pub fn yf_to_channels_last(tensor: Handle, out: *mut Handle) -> *mut c_char;
+    pub fn yf_to_device(host: Handle, device: c_int, out: *mut Handle) -> *mut c_char;
     pub fn yf_flags(tf32: c_int, benchmark: c_int, deterministic: c_int) -> *mut c_char;
     pub fn yf_peak_memory(device: c_int, bytes: *mut i64) -> *mut c_char;
     pub fn yf_synchronize(device: c_int) -> *mut c_char;

@@ -36,12 +36,30 @@ pub fn flags(tf32: bool, benchmark: bool, deterministic: bool) -> Result<(), Tor
     check(unsafe { ffi::yf_flags(i32::from(tf32), i32::from(benchmark), i32::from(deterministic)) })
 }
 
+/// Threads of libtorch on the host. Beside a GPU more than a few only stand in the way of those that decode.
+pub fn limit_threads(device: Device) {
+    if device.is_cuda() {
+        tch::set_num_threads(2);
+    }
+}
+
 /// Seeds libtorch's own generator, which only the initial weights draw from.
 pub fn seed(seed: u64) {
     tch::manual_seed(seed as i64);
 }
 
-/// The tensor with its channels innermost in memory.
+/// A host tensor on `device`. A GPU is sent it through pinned memory, and nobody waits.
+pub fn upload(host: &Tensor, device: Device) -> Result<Tensor, TorchError> {
+    let Device::Cuda(index) = device else {
+        return Ok(host.shallow_clone());
+    };
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor; `out` receives a new one.
+    check(unsafe { ffi::yf_to_device(handle(host), index as i32, &mut out) })?;
+    Ok(ffi::own(out))
+}
+
+/// The tensor with its channels innermost in memory, as tensor cores want it; a CPU too gains a tenth by it.
 pub fn channels_last(tensor: &Tensor) -> Result<Tensor, TorchError> {
     let mut out = std::ptr::null_mut();
     // SAFETY: a live tensor; `out` receives a new one.

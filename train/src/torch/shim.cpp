@@ -149,6 +149,14 @@ char* yf_to_channels_last(Handle tensor, Handle* out) {
   return guarded([&] { *out = new Tensor(tensor->contiguous(at::MemoryFormat::ChannelsLast)); });
 }
 
+// The caching host allocator keeps pinned memory from being taken anew at every batch.
+char* yf_to_device(Handle host, int device, Handle* out) {
+  return guarded([&] {
+    auto options = host->options().device(c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device)));
+    *out = new Tensor(host->pin_memory().to(options, /*non_blocking=*/true));
+  });
+}
+
 char* yf_flags(int tf32, int benchmark, int deterministic) {
   return guarded([&] {
     auto& context = at::globalContext();
