@@ -19,6 +19,28 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     written
 }
 
+/// Removes siblings of `path` that processes left which were killed while they wrote.
+///
+/// # Errors
+/// Whatever the file system reports; a folder that is not there has none.
+pub fn sweep(path: &Path) -> io::Result<()> {
+    let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    let entries = match fs::read_dir(folder(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let process = name.to_string_lossy();
+        let process = process.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".part"));
+        if process.is_some_and(|id| id.parse::<u32>().is_ok()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn write_through(
     sibling: &Path,
     path: &Path,
@@ -53,6 +75,20 @@ mod tests {
         write(&path, |w| w.write_all(b"second")).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn sweeps_what_the_killed_left_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.bin");
+        for name in ["a.bin", ".a.bin.77.part", ".a.bin.mine.part", ".b.bin.77.part"] {
+            fs::write(dir.path().join(name), b"x").unwrap();
+        }
+        sweep(&path).unwrap();
+        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".a.bin.mine.part", ".b.bin.77.part", "a.bin"]);
+        sweep(&dir.path().join("absent/a.bin")).unwrap();
     }
 
     #[test]

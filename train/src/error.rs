@@ -50,7 +50,7 @@ pub enum Error {
     /// The loss is not finite, again and again.
     #[error(
         "epoch {epoch}, batch {batch}: the {part} loss is {value} in {times} batches in a row, at a learning rate of {lr:.2e}{scale}. \
-         The last good weights are in weights/last.safetensors. Lower --lr0 or lengthen --warmup-epochs{hint}, and look at the labels with `yf data check`"
+         {kept}. Lower --lr0 or lengthen --warmup-epochs{hint}, and look at the labels with `yf data check`"
     )]
     NotFinite {
         /// Epoch, from 1.
@@ -67,6 +67,8 @@ pub enum Error {
         lr: f64,
         /// The loss scale, where there is one.
         scale: String,
+        /// What is left of the run.
+        kept: String,
         /// What else to try.
         hint: &'static str,
     },

@@ -165,8 +165,8 @@ impl Learner {
         self.parameters.trained().filter_map(defined).collect()
     }
 
-    /// Gives parameters the gradients that waited when a checkpoint was written: backward of `sum(p * g)` leaves
-    /// exactly g.
+    /// Gives parameters the gradients that waited when a checkpoint was written, or the zeros that a step leaves:
+    /// backward of `sum(p * g)` leaves exactly g.
     ///
     /// # Errors
     /// What libtorch reports.
@@ -176,10 +176,8 @@ impl Learner {
         pending: usize,
     ) -> Result<(), TorchError> {
         for (param, tensor) in self.parameters.trained() {
-            if let Some(gradient) = gradient_of(&param.name) {
-                let gradient = gradient.to_device(self.device);
-                (tensor * gradient).sum(Kind::Float).f_backward()?;
-            }
+            let gradient = gradient_of(&param.name).unwrap_or_else(|| tensor.zeros_like().detach());
+            (tensor * gradient.to_device(self.device)).sum(Kind::Float).f_backward()?;
         }
         self.pending = pending;
         Ok(())

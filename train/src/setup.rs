@@ -79,8 +79,14 @@ impl Setup {
     /// Parameters of a weights file that must be of this network.
     ///
     /// # Errors
-    /// The first that is missing or of another shape.
+    /// The first that is missing, of another shape, or not finite.
     pub fn from_weights(&self, weights: &Weights, path: &Path) -> Result<Parameters, Error> {
+        let finite =
+            |name: &str| weights.tensors.get(name).is_none_or(|a| a.data.iter().all(|x| x.is_finite()));
+        if let Some(damaged) = self.graph.params.iter().find(|p| !finite(&p.name)) {
+            let why = format!("{} holds NaN or infinity: no training can start from it", damaged.name);
+            return Err(Error::Checkpoint { path: path.into(), why });
+        }
         Parameters::from_weights(&self.graph, weights, self.device).map_err(|why| Error::Checkpoint {
             path: path.into(),
             why: format!(

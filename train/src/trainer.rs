@@ -63,6 +63,13 @@ impl Folder {
     fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
+
+    /// Removes the half files of a process that was killed.
+    fn sweep(&self) -> Result<(), Error> {
+        [self.last(), self.best(), self.results()]
+            .iter()
+            .try_for_each(|path| durable::sweep(path).map_err(Error::io(path)))
+    }
 }
 
 /// Trains as the plan says. Standard output gets the closing table; everything is in the run's folder.
@@ -72,13 +79,13 @@ impl Folder {
 pub fn train(plan: TrainPlan) -> Result<(), Error> {
     let mut run = Run::open(plan)?;
     run.describe();
-    for epoch in run.progress.epoch..run.plan.recipe.epochs {
-        let row = run.epoch(epoch)?;
-        run.record(&row)?;
-        if run.is_stale(epoch) {
+    while run.progress.epoch < run.plan.recipe.epochs {
+        if run.is_stale() {
             info!("no better fitness for {} epochs: stopping early", run.plan.recipe.patience);
             break;
         }
+        let row = run.epoch(run.progress.epoch)?;
+        run.record(&row)?;
     }
     run.close()
 }
@@ -100,6 +107,7 @@ impl Run {
 
     fn resume(plan: TrainPlan, folder: Folder) -> Result<Self, Error> {
         let last = Last::read(&folder.last())?;
+        folder.sweep()?;
         let setup = Setup::open(&plan)?;
         let parameters = setup.from_weights(&last.trained_weights(), &folder.last())?;
         let mut run = Run::assemble(plan, folder, setup, parameters)?;
@@ -217,7 +225,7 @@ impl Run {
                 memory_bytes: torch::peak_memory(self.setup.device),
             });
         }
-        let means = sums.map(|sum| sum / counted.max(1) as f64);
+        let means = sums.map(|sum| if counted > 0 { sum / counted as f64 } else { f64::NAN });
         bar.finish(&format!("box {:.3} cls {:.3} dfl {:.3}", means[0], means[1], means[2]));
         Ok(means)
     }
@@ -275,8 +283,17 @@ impl Run {
             times: self.bad_batches,
             lr,
             scale: scale.map(|s| format!(" and a loss scale of {s}")).unwrap_or_default(),
+            kept: self.kept(),
             hint: if scale.is_some() { ", or train with --amp bf16" } else { "" },
         })
+    }
+
+    /// Where the last good weights are, for people.
+    fn kept(&self) -> String {
+        match self.progress.epoch {
+            0 => "No epoch was finished, so no weights were kept".to_owned(),
+            epoch => format!("The weights after epoch {epoch} are in {}", self.folder.last().display()),
+        }
     }
 
     /// Warns once of a loss scale that keeps falling.
@@ -299,7 +316,8 @@ impl Run {
         self.setup.validator.run(parameters, modality, Some(self.learner.loss()), &mut || bar.step())
     }
 
-    /// Writes the epoch down: weights first, so that a resumed run never lacks what results.csv tells.
+    /// Writes the epoch down. `last` comes after all else: what a crash leaves beyond it is done again by the resumed
+    /// run, which drops rows of epochs that `last` does not know.
     fn record(&mut self, row: &Row) -> Result<(), Error> {
         let fitness = 0.1 * row.map50 + 0.9 * row.map50_95;
         let better = self.progress.best.is_none_or(|(best, _)| fitness > best);
@@ -316,8 +334,8 @@ impl Run {
             seconds: row.time,
             ..self.progress.clone()
         };
-        write_last(&self.folder.last(), &self.header, &self.learner, &self.progress)?;
         results::append(&self.folder.results(), row)?;
+        write_last(&self.folder.last(), &self.header, &self.learner, &self.progress)?;
         info!(
             "epoch {}/{}: mAP50 {:.3}, mAP50-95 {:.3}, precision {:.3}, recall {:.3}, {:.1} pairs/s{}",
             row.epoch,
@@ -332,9 +350,9 @@ impl Run {
         Ok(())
     }
 
-    fn is_stale(&self, epoch: usize) -> bool {
-        let patience = self.plan.recipe.patience;
-        patience > 0 && self.progress.best.is_some_and(|(_, best)| epoch + 1 >= best + patience)
+    fn is_stale(&self) -> bool {
+        let (patience, done) = (self.plan.recipe.patience, self.progress.epoch);
+        patience > 0 && self.progress.best.is_some_and(|(_, best)| done >= best + patience)
     }
 
     /// Plots, and what each camera is worth with the best weights.
