@@ -15,7 +15,7 @@ use crate::setup::Setup;
 use crate::targets;
 use crate::torch;
 
-/// Steps that are not timed: caches fill, kernels are chosen.
+/// So many steps, and at least one epoch, are not timed: caches fill, kernels are chosen for both sizes of batch.
 const WARM_UP: usize = 3;
 
 /// What a measurement found. Stages are milliseconds a batch.
@@ -90,6 +90,7 @@ struct Stopwatch<'a> {
 impl Stopwatch<'_> {
     /// Pairs and seconds of the timed steps, data loading included. Epochs follow one another as in a run.
     fn end_to_end(&mut self) -> Result<(usize, f64), Error> {
+        let warm_up = self.setup.feed.batches().max(WARM_UP);
         let (mut pairs, mut done, mut started) = (0, 0, Instant::now());
         for epoch in 0.. {
             let mut feed = self.setup.feed.epoch(epoch, true);
@@ -100,16 +101,16 @@ impl Stopwatch<'_> {
                 let waited = at.elapsed().as_secs_f64();
                 let (batch, augmented) = self.timed(|s| Ok(s.setup.feed.batch(&decoded)?))?;
                 let (count, stages) = self.learn(&batch)?;
-                if done >= WARM_UP {
+                if done >= warm_up {
                     pairs += count;
                     let all = [waited, augmented, stages[0], stages[1]];
                     (0..4).for_each(|i| self.stages[i] += all[i]);
                 }
                 done += 1;
-                if done == WARM_UP {
+                if done == warm_up {
                     started = Instant::now();
                 }
-                if done == WARM_UP + self.plan.steps {
+                if done == warm_up + self.plan.steps {
                     return Ok((pairs, started.elapsed().as_secs_f64()));
                 }
             }

@@ -12,5 +12,7 @@ pub use executor::{Executor, Mode};
 pub use ffi::TorchError;
 pub use foreach::{adamw, add_scalar, clip_gradients, lerp, sgd, unscale, zero};
 pub use parameters::{Parameters, to_array, to_tensor};
-pub use runtime::{channels_last, flags, limit_threads, open_device, peak_memory, seed, synchronize, upload};
+pub use runtime::{
+    channels_last, default_flags, limit_threads, open_device, peak_memory, seed, synchronize, upload,
+};
 pub use tch::{Device, IndexOp, Kind, Reduction, Tensor, no_grad};

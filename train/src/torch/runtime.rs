@@ -30,10 +30,11 @@ pub fn open_device(wanted: Option<&yf_plan::Device>) -> Result<Device, TorchErro
     }
 }
 
-/// TF32 in matrix products and convolutions; cuDNN's search for the fastest kernel; deterministic kernels only.
-pub fn flags(tf32: bool, benchmark: bool, deterministic: bool) -> Result<(), TorchError> {
+/// TF32 in matrix products and convolutions of fp32, as the reference computes. cuDNN's search for the fastest
+/// kernel stays off: it costs some twenty seconds a run, and `yf bench train` finds no gain in it under fp16.
+pub fn default_flags() -> Result<(), TorchError> {
     // SAFETY: plain numbers.
-    check(unsafe { ffi::yf_flags(i32::from(tf32), i32::from(benchmark), i32::from(deterministic)) })
+    check(unsafe { ffi::yf_flags(1, 0, 0) })
 }
 
 /// Threads of libtorch on the host. Beside a GPU more than a few only stand in the way of those that decode.
