@@ -105,9 +105,16 @@ pub enum ModelError {
     },
     /// The picture size is no multiple of the largest stride.
     #[error(
-        "image size {height}x{width} is no multiple of {stride}, the network's largest stride; the nearest that fits is {fit_height}x{fit_width}"
+        "image size {height}x{width} is no multiple of {stride}, the network's largest stride: \
+         layer {layer} ({block}): {source}; the nearest that fits is {fit_height}x{fit_width}"
     )]
     InputSize {
+        /// Index of the first layer that cannot take its inputs.
+        layer: usize,
+        /// Its block.
+        block: String,
+        /// What does not fit.
+        source: ShapeError,
         /// Input height.
         height: usize,
         /// Input width.

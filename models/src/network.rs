@@ -123,13 +123,7 @@ impl Network {
             let why = format!("image size {height}x{width}: a side must be 1 to {MAX_SIDE} pixels");
             return Err(ModelError::Config { origin: self.name.clone(), why });
         }
-        match self.emit(height, width) {
-            // A size that does not fit shows first as a shape that does not; the multiple says what to do.
-            Err(ModelError::Layer { .. }) if self.misfit(height, width).is_some() => {
-                Err(self.misfit(height, width).unwrap_or_else(|| unreachable!()))
-            }
-            other => other,
-        }
+        self.emit(height, width).map_err(|error| self.blame_size(error))
     }
 
     /// Pixels that the size of the pictures must be a multiple of.
@@ -138,17 +132,22 @@ impl Network {
         probe.head.strides.iter().copied().max()
     }
 
-    fn misfit(&self, height: usize, width: usize) -> Option<ModelError> {
-        let stride = self.max_stride()?;
+    /// A size that is no multiple of the stride shows first as a layer whose shapes do not fit; then the error says
+    /// which size would.
+    fn blame_size(&self, error: ModelError) -> ModelError {
+        let Some(stride) = self.max_stride() else {
+            return error;
+        };
         let fit = |side: usize| (side as f64 / stride as f64).round().max(1.0) as usize * stride;
-        let (fit_height, fit_width) = (fit(height), fit(width));
-        (fit_height != height || fit_width != width).then_some(ModelError::InputSize {
-            height,
-            width,
-            stride,
-            fit_height,
-            fit_width,
-        })
+        match error {
+            ModelError::Layer { layer, block, height, width, source, .. }
+                if (fit(height), fit(width)) != (height, width) =>
+            {
+                let (fit_height, fit_width) = (fit(height), fit(width));
+                ModelError::InputSize { height, width, stride, layer, block, source, fit_height, fit_width }
+            }
+            other => other,
+        }
     }
 
     fn emit(&self, height: usize, width: usize) -> Result<Graph, ModelError> {
@@ -397,6 +396,7 @@ mod tests {
     fn a_size_that_does_not_fit_names_one_that_does() {
         let told = Network::load("mid-n", None).unwrap().graph(650, 640).unwrap_err().to_string();
         assert!(told.contains("650x640") && told.contains("640x640") && told.contains("32"), "{told}");
+        assert!(told.contains("layer 29 (Concat)") && told.contains("256x42x40 and 128x41x40"), "{told}");
     }
 
     #[test]
