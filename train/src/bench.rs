@@ -93,7 +93,7 @@ impl Stopwatch<'_> {
         let warm_up = self.setup.feed.batches().max(WARM_UP);
         let (mut pairs, mut done, mut started) = (0, 0, Instant::now());
         for epoch in 0.. {
-            let mut feed = self.setup.feed.epoch(epoch, true);
+            let mut feed = self.setup.feed.epoch(epoch, self.setup.augmentation.clone());
             loop {
                 let at = Instant::now();
                 let Some(decoded) = feed.next() else { break };
@@ -120,7 +120,7 @@ impl Stopwatch<'_> {
 
     /// Pairs a second where one batch is learned again and again.
     fn resident(&mut self) -> Result<f64, Error> {
-        let decoded = self.setup.feed.epoch(0, true).next();
+        let decoded = self.setup.feed.epoch(0, self.setup.augmentation.clone()).next();
         let decoded =
             decoded.ok_or_else(|| Error::Other("there are no training pairs".to_owned()))?.and_then(|d| d)?;
         let batch = self.setup.feed.batch(&decoded)?;

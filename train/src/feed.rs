@@ -21,7 +21,6 @@ const BLANK: f64 = 114.0 / 255.0;
 pub struct Feed {
     loader: Arc<Loader>,
     labels: Vec<Vec<BoxLabel>>,
-    augmentation: Augmentation,
     settings: Settings,
 }
 
@@ -63,14 +62,9 @@ impl Feed {
     ///
     /// # Errors
     /// A label file that cannot be read.
-    pub fn new(
-        loader: Loader,
-        classes: usize,
-        augmentation: Augmentation,
-        settings: Settings,
-    ) -> Result<Self, DataError> {
+    pub fn new(loader: Loader, classes: usize, settings: Settings) -> Result<Self, DataError> {
         let labels = read_labels(loader.pairs(), classes)?;
-        Ok(Feed { loader: Arc::new(loader), labels, augmentation, settings })
+        Ok(Feed { loader: Arc::new(loader), labels, settings })
     }
 
     /// Batches an epoch; the last may be smaller.
@@ -83,14 +77,10 @@ impl Feed {
         &self.labels
     }
 
-    /// The pairs of an epoch, decoded ahead in the order of their batches. `mosaic` off is for the last epochs.
-    pub fn epoch(&self, epoch: usize, mosaic: bool) -> Prefetch<Result<Decoded, DataError>> {
+    /// The pairs of an epoch, decoded ahead in the order of their batches.
+    pub fn epoch(&self, epoch: usize, augmentation: Augmentation) -> Prefetch<Result<Decoded, DataError>> {
         let order = order(self.settings.seed, epoch, self.loader.len());
         let batches: Vec<Vec<usize>> = order.chunks(self.settings.batch).map(<[usize]>::to_vec).collect();
-        let mut augmentation = self.augmentation.clone();
-        if !mosaic {
-            augmentation.mosaic = 0.0;
-        }
         let (loader, seed, workers) = (Arc::clone(&self.loader), self.settings.seed, self.settings.workers);
         prefetch(batches.into_iter(), workers, workers + 2, move |pictures| {
             decode(&loader, &augmentation, seed, epoch, &pictures)

@@ -48,6 +48,11 @@ impl Schedule {
         self.recipe.weight_decay * self.recipe.batch as f64 * self.accumulate / NOMINAL_BATCH
     }
 
+    /// Optimizer steps of the whole run, about: the warm-up's are closer together.
+    pub fn steps(&self, batches: usize) -> usize {
+        (self.recipe.epochs * batches) / self.accumulate as usize
+    }
+
     /// The rates at batch number `batch` of the run (from 0), in epoch `epoch` (from 0).
     pub fn at(&self, batch: usize, epoch: usize) -> Rates {
         let base = self.recipe.lr0 * (self.recipe.batch as f64 / NOMINAL_BATCH).max(1.0);
@@ -96,6 +101,7 @@ mod tests {
         let lr = 0.01 * (0.99 * 0.99 + 0.01);
         assert!(close(half.lr[1], lr / 2.0) && close(half.lr[0], (0.1 + lr) / 2.0));
         assert_eq!(half.accumulate, 3);
+        assert_eq!(schedule.steps(50), 1250);
         let last = schedule.at(99 * 50, 99);
         assert!(close(last.lr[0], 0.01 * (0.01 * 0.99 + 0.01)) && last.accumulate == 4);
     }

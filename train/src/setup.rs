@@ -27,6 +27,8 @@ pub struct Setup {
     pub network: Network,
     /// Its training graph.
     pub graph: Graph,
+    /// How strongly training pairs are changed.
+    pub augmentation: Augmentation,
     /// The training pairs.
     pub feed: Feed,
     /// The validation pairs.
@@ -56,9 +58,17 @@ impl Setup {
             device,
             modality: plan.modality,
         };
-        let feed = Feed::new(loader(train, plan)?, set.classes(), augmentation(plan), settings)?;
+        let feed = Feed::new(loader(train, plan)?, set.classes(), settings)?;
         let validator = Validator::new(&graph, loader(val, plan)?, plan.recipe.batch, workers, device)?;
-        Ok(Setup { device, names: set.names().to_vec(), network, graph, feed, validator })
+        Ok(Setup {
+            device,
+            names: set.names().to_vec(),
+            network,
+            graph,
+            augmentation: Augmentation::from(&plan.recipe),
+            feed,
+            validator,
+        })
     }
 
     /// Parameters at the start of a run: fresh, or those of a weights file of the same network.
@@ -136,17 +146,4 @@ fn loader(pairs: Vec<PairFiles>, plan: &TrainPlan) -> Result<Loader, Error> {
         }
     }
     Ok(Loader::new(pairs, size, Cache::None, limits))
-}
-
-fn augmentation(plan: &TrainPlan) -> Augmentation {
-    let recipe = &plan.recipe;
-    Augmentation {
-        mosaic: recipe.mosaic,
-        translate: recipe.translate,
-        scale: recipe.scale,
-        fliplr: recipe.fliplr,
-        hsv: [recipe.hsv_h, recipe.hsv_s, recipe.hsv_v],
-        ir_brightness: recipe.ir_brightness,
-        ir_contrast: recipe.ir_contrast,
-    }
 }

@@ -25,6 +25,8 @@ use yf_data::metrics::table;
 
 /// So many batches in a row without a finite loss stop a run.
 const MAX_BAD_BATCHES: usize = 5;
+/// A network that starts from nothing finds little in fewer optimizer steps.
+const FEW_STEPS: usize = 500;
 /// A loss scale below this means that something is wrong with more than the scale.
 const LOW_SCALE: f64 = 1.0;
 
@@ -172,6 +174,12 @@ impl Run {
         if self.plan.recipe.amp == Some(yf_plan::AmpKind::Fp16) && !self.setup.device.is_cuda() {
             warn!("on a CPU --amp means bf16: fp16 has no fast kernels there");
         }
+        let steps = self.schedule.steps(self.setup.feed.batches());
+        if self.plan.weights.is_none() && steps < FEW_STEPS {
+            info!(
+                "about {steps} optimizer steps in all: few for a start from nothing; --epochs or --weights give more"
+            );
+        }
         info!("results in {}", self.folder.0.display());
     }
 
@@ -202,12 +210,12 @@ impl Run {
 
     fn learn(&mut self, epoch: usize) -> Result<Parts, Error> {
         let recipe = &self.plan.recipe;
-        let mosaic = epoch + recipe.close_mosaic < recipe.epochs;
+        let augmentation = self.setup.augmentation.in_epoch(epoch, recipe.epochs, recipe.close_mosaic);
         let (batches, epochs) = (self.setup.feed.batches(), recipe.epochs);
         let mut bar = EpochProgress::new(epoch + 1, epochs, batches);
         let mut sums = [0.0; 3];
         let mut counted = 0usize;
-        for (index, decoded) in self.setup.feed.epoch(epoch, mosaic).enumerate() {
+        for (index, decoded) in self.setup.feed.epoch(epoch, augmentation).enumerate() {
             let decoded = decoded.and_then(|inner| inner)?;
             let batch = self.setup.feed.batch(&decoded)?;
             if epoch == 0 && index == 0 {
