@@ -13,8 +13,6 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use yf_plan::{Device, Job};
 
-use crate::log;
-
 /// The release that yf-train is built against; no other has the same binary interface.
 const VERSION: &str = "2.11.0";
 
@@ -171,7 +169,7 @@ pub fn start(trainer: &Path, libtorch: &Libtorch, job: &Job) -> anyhow::Error {
     command
         .arg(job)
         .env("LD_LIBRARY_PATH", libtorch.search_path())
-        .env(log::LEVEL_VARIABLE, tracing::level_filters::LevelFilter::current().to_string());
+        .env(yf_plan::log::LEVEL_VARIABLE, tracing::level_filters::LevelFilter::current().to_string());
     if env::var_os("OMP_WAIT_POLICY").is_none() && env::var_os("GOMP_SPINCOUNT").is_none() {
         // libtorch's threads spin while they wait, and on a CPU take the cores from the threads that decode: where
         // anything else runs, a step takes several times as long.

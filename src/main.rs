@@ -5,14 +5,13 @@ use std::process::ExitCode;
 mod cli;
 mod failure;
 mod libtorch;
-mod log;
 mod output;
 mod progress;
 mod runs;
 
 fn main() -> ExitCode {
     let command = cli::parse();
-    log::start(command.level());
+    yf_plan::log::start(command.level());
     match command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

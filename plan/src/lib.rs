@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 mod device;
+pub mod log;
 mod recipe;
 
 pub use device::{Device, DeviceError};

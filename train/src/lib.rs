@@ -12,7 +12,6 @@ pub mod ema;
 mod error;
 pub mod feed;
 pub mod learner;
-pub mod log;
 pub mod loss;
 pub mod optimizer;
 mod output;

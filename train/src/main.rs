@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use yf_plan::Job;
 
 fn main() -> ExitCode {
-    yf_train::log::start();
+    yf_plan::log::start_as_told();
     // tch panics where libtorch throws (out of memory, say); that is an error of the run, not of the program.
     std::panic::set_hook(Box::new(|_| ()));
     let outcome =

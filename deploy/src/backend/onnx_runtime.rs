@@ -29,7 +29,7 @@ pub struct OnnxRuntime {
     info: ModelInfo,
     session: Session,
     provider: Provider,
-    library: PathBuf,
+    file: PathBuf,
 }
 
 impl OnnxRuntime {
@@ -45,12 +45,12 @@ impl OnnxRuntime {
         if provider == Provider::Cuda && !ep::CUDA::is_available().unwrap_or(false) {
             return Err(DeployError::Library(format!(
                 "{} has no CUDA provider: install onnxruntime-gpu instead of onnxruntime",
-                runtime.library.display()
+                runtime.file.display()
             )));
         }
         let session = session(&runtime.environment, &bytes, provider, options)
             .map_err(|e| failed(&info, e.message()))?;
-        Ok(Self { info, session, provider, library: runtime.library })
+        Ok(Self { info, session, provider, file: runtime.file })
     }
 }
 
@@ -64,7 +64,7 @@ impl Backend for OnnxRuntime {
             Provider::Cpu => "CPU",
             Provider::Cuda => "CUDA",
         };
-        format!("ONNX Runtime, {provider} ({})", self.library.display())
+        format!("ONNX Runtime, {provider} ({})", self.file.display())
     }
 
     fn run(&mut self, rgb: &[f32], ir: &[f32], batch: usize) -> Result<Vec<f32>, DeployError> {
@@ -120,7 +120,7 @@ fn failed(info: &ModelInfo, why: impl Into<String>) -> DeployError {
 
 #[derive(Clone)]
 struct Runtime {
-    library: PathBuf,
+    file: PathBuf,
     environment: Environment,
 }
 
@@ -147,10 +147,10 @@ fn load(options: &Options) -> Result<Runtime, DeployError> {
     let named = library::find_named(options.ort_library.as_deref());
     if let Some(runtime) = loaded.as_ref() {
         return match named {
-            Some(path) if !same(&path, &runtime.library) => Err(DeployError::Library(format!(
+            Some(path) if !same(&path, &runtime.file) => Err(DeployError::Library(format!(
                 "{} was asked for, but {} is loaded already, and a process can load one only",
                 path.display(),
-                runtime.library.display()
+                runtime.file.display()
             ))),
             _ => Ok(runtime.clone()),
         };
@@ -172,7 +172,7 @@ fn start(library: &Path) -> Result<Runtime, String> {
     let builder = ort::init_from(&library).map_err(|e| e.to_string())?;
     let environment = builder.with_name("yf").with_telemetry(false).build().map_err(|e| e.to_string())?;
     environment.set_log_level(LogLevel::Fatal);
-    Ok(Runtime { library, environment })
+    Ok(Runtime { file: library, environment })
 }
 
 fn same(a: &Path, b: &Path) -> bool {

@@ -1,4 +1,4 @@
-//! What standard error says: messages as `yf` writes them, as many as it was told through `YF_LOG`.
+//! What both programs say on standard error, and how much of it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,14 +8,22 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Starts logging at the level of `YF_LOG` (`info` without it).
-pub fn start() {
-    let level = std::env::var("YF_LOG").ok().and_then(|text| LevelFilter::from_str(&text).ok());
+/// Name of the level that `yf-train` is told through its environment.
+pub const LEVEL_VARIABLE: &str = "YF_LOG";
+
+/// Sends events of `level` and above to standard error.
+pub fn start(level: LevelFilter) {
     tracing_subscriber::fmt()
-        .with_max_level(level.unwrap_or(LevelFilter::INFO))
+        .with_max_level(level)
         .with_writer(std::io::stderr)
         .event_format(Sentences)
         .init();
+}
+
+/// Sends as much as the program that started this one was told: the level of [`LEVEL_VARIABLE`], else `info`.
+pub fn start_as_told() {
+    let level = std::env::var(LEVEL_VARIABLE).ok().and_then(|text| LevelFilter::from_str(&text).ok());
+    start(level.unwrap_or(LevelFilter::INFO));
 }
 
 /// A message is a sentence; what is not plain information says so first.
@@ -35,7 +43,9 @@ where
         match *event.metadata().level() {
             Level::ERROR => writer.write_str("error: ")?,
             Level::WARN => writer.write_str("warning: ")?,
-            _ => {}
+            Level::INFO => {}
+            Level::DEBUG => writer.write_str("debug: ")?,
+            Level::TRACE => writer.write_str("trace: ")?,
         }
         context.field_format().format_fields(writer.by_ref(), event)?;
         writeln!(writer)
