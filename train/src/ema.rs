@@ -30,3 +30,26 @@ impl Ema {
         torch::lerp(&self.parameters.tensors, &parameters.tensors, 1.0 - decay)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torch::{Device, Kind, Tensor};
+
+    #[test]
+    fn follows_the_weights_by_the_ramped_decay() {
+        let one = |x: f64| Parameters {
+            declared: vec![],
+            tensors: vec![Tensor::full([1], x, (Kind::Float, Device::Cpu))],
+        };
+        let mut ema = Ema::new(&one(1.0));
+        let mut expected = 1.0;
+        for update in 1..=3 {
+            ema.update(&one(5.0)).unwrap();
+            let decay = 0.9999 * (1.0 - (-f64::from(update) / 2000.0).exp());
+            expected = decay * expected + (1.0 - decay) * 5.0;
+            assert!((ema.parameters.tensors[0].double_value(&[0]) - expected).abs() < 1e-6);
+        }
+        assert_eq!(ema.updates, 3);
+    }
+}

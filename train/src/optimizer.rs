@@ -137,3 +137,57 @@ impl Optimizer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use yf_models::graph::{Init, Param};
+
+    use super::*;
+    use crate::torch::Device;
+
+    /// One parameter of each role at 1, each with the gradient 2.
+    fn parameters() -> Parameters {
+        let declared = [Role::Bias, Role::Weight, Role::NormWeight].map(|role| Param {
+            name: format!("{role:?}"),
+            shape: vec![1],
+            role,
+            init: Init::Fill(1.0),
+        });
+        let tensors = declared.iter().map(|_| Tensor::ones([1], (torch::Kind::Float, Device::Cpu))).collect();
+        let parameters = Parameters { declared: declared.to_vec(), tensors };
+        parameters.require_gradients();
+        for tensor in &parameters.tensors {
+            (tensor * 2.0).sum(torch::Kind::Float).backward();
+        }
+        parameters
+    }
+
+    fn values(parameters: &Parameters) -> Vec<f64> {
+        parameters.tensors.iter().map(|t| t.double_value(&[0])).collect()
+    }
+
+    #[test]
+    fn each_group_has_its_rate_and_only_weights_decay() {
+        let parameters = parameters();
+        let optimizer = Optimizer::new(Kind::Sgd, &parameters, 0.5);
+        let rates = Rates { lr: [0.1, 0.01, 0.001], momentum: 0.9, accumulate: 1 };
+        let fine = Tensor::zeros([1], (torch::Kind::Float, Device::Cpu));
+        optimizer.step(&rates, &fine).unwrap();
+        // Nesterov's first step goes (1 + momentum) times the gradient, to which the decay adds .5 * 1.
+        let expected = [1.0 - 0.1 * 1.9 * 2.0, 1.0 - 0.01 * 1.9 * 2.5, 1.0 - 0.001 * 1.9 * 2.0];
+        for (value, expected) in values(&parameters).iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-6, "{value}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_bad_step_changes_nothing() {
+        for kind in [Kind::Sgd, Kind::AdamW] {
+            let parameters = parameters();
+            let optimizer = Optimizer::new(kind, &parameters, 0.5);
+            let bad = Tensor::ones([1], (torch::Kind::Float, Device::Cpu));
+            optimizer.step(&Rates { lr: [0.1; 3], momentum: 0.9, accumulate: 1 }, &bad).unwrap();
+            assert_eq!(values(&parameters), [1.0; 3], "{kind:?}");
+        }
+    }
+}
