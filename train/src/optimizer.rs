@@ -80,7 +80,9 @@ impl Optimizer {
                     )?;
                 }
                 Kind::AdamW => {
-                    torch::add_scalar(&group.steps, 1.0)?;
+                    // As in PyTorch, a skipped step does not count.
+                    let counted = no_grad(|| 1.0 - found_inf.squeeze());
+                    torch::add_to_each(&group.steps, &counted)?;
                     let state = (&group.first[..], &group.second[..], &group.steps[..]);
                     torch::adamw(
                         &group.params,
@@ -188,6 +190,7 @@ mod tests {
             let bad = Tensor::ones([1], (torch::Kind::Float, Device::Cpu));
             optimizer.step(&Rates { lr: [0.1; 3], momentum: 0.9, accumulate: 1 }, &bad).unwrap();
             assert_eq!(values(&parameters), [1.0; 3], "{kind:?}");
+            assert!(optimizer.state().iter().all(|(_, state)| state.data == [0.0]), "{kind:?}");
         }
     }
 }

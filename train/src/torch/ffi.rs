@@ -64,7 +64,7 @@ unsafe extern "C" {
     ) -> *mut c_char;
     pub fn yf_lerp(to: *const Handle, from: *const Handle, n: usize, weight: f64) -> *mut c_char;
     pub fn yf_zero(tensors: *const Handle, n: usize) -> *mut c_char;
-    pub fn yf_add_scalar(tensors: *const Handle, n: usize, value: f64) -> *mut c_char;
+    pub fn yf_add_to_each(tensors: *const Handle, n: usize, value: Handle) -> *mut c_char;
     pub fn yf_channels_last(param: Handle) -> *mut c_char;
     pub fn yf_to_channels_last(tensor: Handle, out: *mut Handle) -> *mut c_char;
     pub fn yf_to_device(host: Handle, device: c_int, out: *mut Handle) -> *mut c_char;

@@ -17,11 +17,11 @@ pub fn zero(tensors: &[Tensor]) -> Result<(), TorchError> {
     check(unsafe { ffi::yf_zero(list.as_ptr(), list.len()) })
 }
 
-/// Adds a number to each.
-pub fn add_scalar(tensors: &[Tensor], value: f64) -> Result<(), TorchError> {
+/// Adds a scalar tensor to each.
+pub fn add_to_each(tensors: &[Tensor], value: &Tensor) -> Result<(), TorchError> {
     let list = handles(tensors);
     // SAFETY: live tensors.
-    check(unsafe { ffi::yf_add_scalar(list.as_ptr(), list.len(), value) })
+    check(unsafe { ffi::yf_add_to_each(list.as_ptr(), list.len(), handle(value)) })
 }
 
 /// Multiplies gradients by `inverse_scale` and sets `found_inf` (one float) to 1 where one is not finite.

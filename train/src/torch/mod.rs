@@ -10,7 +10,7 @@ mod runtime;
 pub use amp::{Autocast, GradScaler, ScalerState};
 pub use executor::{Executor, Mode};
 pub use ffi::TorchError;
-pub use foreach::{adamw, add_scalar, clip_gradients, lerp, sgd, unscale, zero};
+pub use foreach::{adamw, add_to_each, clip_gradients, lerp, sgd, unscale, zero};
 pub use parameters::{Parameters, to_array, to_tensor};
 pub use runtime::{
     channels_last, default_flags, limit_threads, open_device, peak_memory, seed, synchronize, upload,

@@ -129,10 +129,10 @@ char* yf_zero(const Handle* tensors, size_t n) {
   });
 }
 
-char* yf_add_scalar(const Handle* tensors, size_t n, double value) {
+char* yf_add_to_each(const Handle* tensors, size_t n, Handle value) {
   return guarded([&] {
     at::NoGradGuard guard;
-    at::_foreach_add_(list(tensors, n), at::Scalar(value));
+    at::_foreach_add_(list(tensors, n), *value);
   });
 }
 
