@@ -20,8 +20,13 @@ use crate::ModelError;
 use crate::blocks::Arg;
 
 /// Configurations that ship with yf: name and YAML.
-pub const BUILT_IN: &[(&str, &str)] =
-    &[("early", include_str!("../configs/early.yaml")), ("mid", include_str!("../configs/mid.yaml"))];
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("data", include_str!("../configs/data.yaml")),
+    ("early", include_str!("../configs/early.yaml")),
+    ("mid", include_str!("../configs/mid.yaml")),
+    ("yolov8", include_str!("../configs/yolov8.yaml")),
+    ("yolo11", include_str!("../configs/yolo11.yaml")),
+];
 
 /// Multiples of one scale.
 #[derive(Debug, Clone, PartialEq)]

@@ -287,53 +287,6 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost;
-
-    /// Parameters of the reference, 1 class and 80 classes, at n, s, m, l, x.
-    const REFERENCE: [(&str, [(usize, usize); 5]); 2] = [
-        (
-            "early",
-            [
-                (2_441_187, 2_587_344),
-                (8_857_075, 8_887_648),
-                (22_976_323, 23_022_064),
-                (44_403_219, 44_464_128),
-                (69_358_691, 69_434_768),
-            ],
-        ),
-        (
-            "mid",
-            [
-                (1_185_027, 1_233_408),
-                (4_078_387, 4_112_432),
-                (15_458_451, 15_489_024),
-                (20_014_739, 20_045_312),
-                (44_423_155, 44_468_896),
-            ],
-        ),
-    ];
-
-    #[test]
-    fn parameters_are_the_references() {
-        for (name, counts) in REFERENCE {
-            for (scale, (one, eighty)) in ["n", "s", "m", "l", "x"].into_iter().zip(counts) {
-                for (classes, count) in [(1, one), (80, eighty)] {
-                    let network = Network::load(&format!("{name}-{scale}"), Some(classes)).unwrap();
-                    let graph = network.graph(64, 96).unwrap();
-                    assert_eq!(graph.parameter_count(), count, "{name}-{scale}, {classes} classes");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn operations_are_the_references() {
-        for (name, gflops) in [("mid-n", 3.36), ("early-n", 6.77)] {
-            let graph = Network::load(name, Some(1)).unwrap().graph(640, 640).unwrap();
-            let counted = cost::of(&graph).gflops();
-            assert!((counted - gflops).abs() < 0.01 * gflops, "{name}: {counted}");
-        }
-    }
 
     #[test]
     fn layers_are_the_references() {

@@ -1,0 +1,96 @@
+//! Parameters and operations of every shipped network, against the published integers.
+
+use yf_models::config::BUILT_IN;
+use yf_models::{Network, cost};
+
+/// Parameters at n, s, m, l, x: for 1 class and for 80.
+type Counts = [(usize, usize); 5];
+
+const PARAMETERS: &[(&str, Counts)] = &[
+    (
+        "data",
+        [
+            (3_011_475, 3_157_632),
+            (11_136_851, 11_167_424),
+            (25_858_195, 25_903_936),
+            (43_632_339, 43_693_248),
+            (68_155_731, 68_231_808),
+        ],
+    ),
+    (
+        "early",
+        [
+            (2_441_187, 2_587_344),
+            (8_857_075, 8_887_648),
+            (22_976_323, 23_022_064),
+            (44_403_219, 44_464_128),
+            (69_358_691, 69_434_768),
+        ],
+    ),
+    (
+        "mid",
+        [
+            (1_185_027, 1_233_408),
+            (4_078_387, 4_112_432),
+            (15_458_451, 15_489_024),
+            (20_014_739, 20_045_312),
+            (44_423_155, 44_468_896),
+        ],
+    ),
+    (
+        "yolov8",
+        [
+            (3_011_043, 3_157_200),
+            (11_135_987, 11_166_560),
+            (25_856_899, 25_902_640),
+            (43_630_611, 43_691_520),
+            (68_153_571, 68_229_648),
+        ],
+    ),
+    (
+        "yolo11",
+        [
+            (2_590_035, 2_624_080),
+            (9_428_179, 9_458_752),
+            (20_053_779, 20_114_688),
+            (25_311_251, 25_372_160),
+            (56_874_931, 56_966_176),
+        ],
+    ),
+];
+
+/// Giga-operations at 640x640, n, 1 class.
+const GFLOPS: &[(&str, f64)] =
+    &[("data", 8.28), ("early", 6.77), ("mid", 3.36), ("yolov8", 8.19), ("yolo11", 6.50)];
+
+fn network(name: &str, classes: usize) -> Network {
+    Network::load(name, Some(classes)).unwrap()
+}
+
+#[test]
+fn parameters_are_the_references() {
+    for &(name, counts) in PARAMETERS {
+        for (scale, (one, eighty)) in ["n", "s", "m", "l", "x"].into_iter().zip(counts) {
+            for (classes, count) in [(1, one), (80, eighty)] {
+                let graph = network(&format!("{name}-{scale}"), classes).graph(64, 96).unwrap();
+                assert_eq!(graph.parameter_count(), count, "{name}-{scale}, {classes} classes");
+            }
+        }
+    }
+}
+
+#[test]
+fn operations_are_the_references() {
+    for &(name, gflops) in GFLOPS {
+        let counted = cost::of(&network(&format!("{name}-n"), 1).graph(640, 640).unwrap()).gflops();
+        assert!((counted - gflops).abs() < 0.01 * gflops, "{name}: {counted}");
+    }
+}
+
+#[test]
+fn every_shipped_network_is_among_the_counted() {
+    let counted: Vec<&str> = PARAMETERS.iter().map(|(name, _)| *name).collect();
+    for (name, _) in BUILT_IN {
+        assert!(counted.contains(name), "{name}");
+    }
+}
