@@ -21,7 +21,7 @@ pub fn entries(header: &Header, graph: &Graph, options: &Options) -> Vec<StringS
         python(options.fp16),
         python(options.dynamic)
     );
-    [
+    let entries = [
         ("description", format!("yf {}, a detector ({pictures})", header.model)),
         ("author", "yf".to_owned()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -35,10 +35,10 @@ pub fn entries(header: &Header, graph: &Graph, options: &Options) -> Vec<StringS
         ("yf.epoch", header.epoch.to_string()),
         ("yf.trained_with", header.version.clone()),
         ("yf.precision", if options.fp16 { "fp16" } else { "fp32" }.to_owned()),
-    ]
-    .into_iter()
-    .map(|(key, value)| StringStringEntryProto { key: key.to_owned(), value })
-    .collect()
+    ];
+    let modality = header.modality.map(|camera| ("modality", camera.name().to_owned()));
+    let entry = |(key, value): (&str, String)| StringStringEntryProto { key: key.to_owned(), value };
+    entries.into_iter().chain(modality).map(entry).collect()
 }
 
 /// `{0: 'person', 1: 'cycle'}`.

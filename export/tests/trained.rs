@@ -38,6 +38,7 @@ fn yolov8n(material: &Material) -> Weights {
         imgsz: SIDE,
         version: "0".into(),
         epoch: 0,
+        modality: None,
         training: None,
     };
     Weights { header, tensors: tensors.into_iter().map(|(name, view)| (name, array(view))).collect() }

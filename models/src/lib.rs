@@ -25,4 +25,4 @@ pub use config::Config;
 pub use error::ModelError;
 pub use graph::{Graph, Node, Op, Param, ValueId};
 pub use network::Network;
-pub use weights::{Header, Weights};
+pub use weights::{Camera, Header, Weights};

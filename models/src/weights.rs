@@ -17,6 +17,26 @@ use crate::{Config, ModelError, Network, durable};
 /// Key of [`Header`] in the file's metadata.
 pub const HEADER_KEY: &str = "yf";
 
+/// One of the two cameras.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Camera {
+    /// The visible one.
+    Rgb,
+    /// The infrared one.
+    Ir,
+}
+
+impl Camera {
+    /// `rgb` or `ir`, as headers and metadata name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Camera::Rgb => "rgb",
+            Camera::Ir => "ir",
+        }
+    }
+}
+
 /// What rebuilds the network around its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
@@ -35,6 +55,9 @@ pub struct Header {
     /// Epochs trained; 0 for a fresh network.
     #[serde(default)]
     pub epoch: usize,
+    /// The camera that a one-stream network was trained on; none for two streams, or where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modality: Option<Camera>,
     /// What the trainer keeps to go on with the run; this crate does not look into it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<serde_json::Value>,
@@ -51,6 +74,7 @@ impl Header {
             imgsz,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: 0,
+            modality: None,
             training: None,
         }
     }

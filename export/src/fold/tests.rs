@@ -40,6 +40,7 @@ fn weights(bias: bool) -> Weights {
         imgsz: 1,
         version: "0".into(),
         epoch: 0,
+        modality: None,
         training: None,
     };
     Weights { header, tensors }

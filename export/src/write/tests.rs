@@ -39,6 +39,7 @@ fn written(graph: Graph, fp16: bool) -> Result<GraphProto, ExportError> {
         imgsz: 4,
         version: "0".into(),
         epoch: 0,
+        modality: None,
         training: None,
     };
     let weights = Weights { header, tensors };
