@@ -1,6 +1,7 @@
 //! Emission: blocks call these methods, shapes are inferred and checked, and a [`Graph`] grows.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::error::ShapeError;
 use crate::graph::{Conv2d, Graph, Head, Init, LayerSummary, Node, Op, Param, ParamId, Role, Shape, ValueId};
@@ -155,6 +156,36 @@ impl Builder {
         Ok((self.push(Op::Conv2d(conv), vec![x], params.clone(), shape, path), params))
     }
 
+    /// A linear layer over the channels ([`Op::Linear`]) with rows `rows` of `{weight}`, which has `all` of them, and
+    /// of `{bias}` if there is one.
+    ///
+    /// # Errors
+    /// When `x` is no feature map or the rows are not there.
+    pub fn linear(
+        &mut self,
+        (weight, bias): (&str, Option<&str>),
+        x: ValueId,
+        rows: Range<usize>,
+        all: usize,
+        name: &str,
+    ) -> Emitted {
+        let [channels, height, width] = self.map(x, "a linear layer")?;
+        if rows.is_empty() || rows.end > all {
+            return Err(self.refuse("a linear layer", x, format!("rows {rows:?} of {all} do not exist")));
+        }
+        let init = Init::Uniform { fan_in: channels };
+        let mut params = vec![self.param(weight.to_owned(), vec![all, channels], Role::Weight, init)];
+        params.extend(bias.map(|bias| self.param(bias.to_owned(), vec![all], Role::Bias, init)));
+        let shape = vec![rows.len(), height, width];
+        Ok(self.push(Op::Linear { first: rows.start }, vec![x], params, shape, name))
+    }
+
+    /// A learned tensor as a value; it broadcasts over the batch.
+    pub fn parameter(&mut self, name: &str, shape: Shape, role: Role, init: Init) -> ValueId {
+        let param = self.param(name.to_owned(), shape.clone(), role, init);
+        self.push(Op::Parameter, vec![], vec![param], shape, name)
+    }
+
     /// Batch norm `{path}.weight`, `.bias`, `.running_mean`, `.running_var` over the channels.
     pub fn batch_norm(&mut self, path: &str, x: ValueId) -> ValueId {
         let channels = vec![self.channels(x)];
@@ -256,6 +287,58 @@ impl Builder {
             .collect();
         self.node(Op::Split { axis, sizes: sizes.to_vec() }, vec![x], outputs.clone(), vec![], name);
         Ok(outputs)
+    }
+
+    /// The part `range` along `axis`.
+    ///
+    /// # Errors
+    /// When it reaches beyond the value.
+    pub fn slice(&mut self, x: ValueId, axis: usize, range: Range<usize>, name: &str) -> Emitted {
+        let mut shape = self.shape(x).to_vec();
+        match shape.get_mut(axis) {
+            Some(size) if !range.is_empty() && range.end <= *size => *size = range.len(),
+            _ => return Err(self.refuse("a slice", x, format!("{range:?} is not within axis {axis}"))),
+        }
+        Ok(self.push(Op::Slice { axis, start: range.start }, vec![x], vec![], shape, name))
+    }
+
+    /// A feature map with `padding` zeros on each side.
+    ///
+    /// # Errors
+    /// When `x` is no feature map.
+    pub fn pad(&mut self, x: ValueId, padding: usize, name: &str) -> Emitted {
+        let [channels, height, width] = self.map(x, "a padding")?;
+        let shape = vec![channels, height + 2 * padding, width + 2 * padding];
+        Ok(self.push(Op::Pad { padding }, vec![x], vec![], shape, name))
+    }
+
+    /// Mean over axes, which stay as ones.
+    pub fn mean(&mut self, x: ValueId, axes: &[usize], name: &str) -> ValueId {
+        let mut shape = self.shape(x).to_vec();
+        for &axis in axes {
+            shape[axis] = 1;
+        }
+        self.push(Op::Mean { axes: axes.to_vec() }, vec![x], vec![], shape, name)
+    }
+
+    /// Scaled dot-product attention; shapes as [`Op::Attention`] says.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn attention(&mut self, [q, k, v]: [ValueId; 3], scale: f32, name: &str) -> Emitted {
+        let of = |value| ends(self.shape(value)).map(|(&ends, front)| (ends, front));
+        let shape = match (of(q), of(k), of(v)) {
+            (Some(([queries, d], heads)), Some(([d_too, keys], hk)), Some(([values, e], hv)))
+                if d == d_too && keys == values && heads == hk && heads == hv =>
+            {
+                [heads, &[queries, e]].concat()
+            }
+            _ => {
+                let (left, right) = (self.shape(q).to_vec(), self.shape(k).to_vec());
+                return Err(ShapeError::Operands { op: "an attention", left, right });
+            }
+        };
+        Ok(self.push(Op::Attention { scale }, vec![q, k, v], vec![], shape, name))
     }
 
     /// [`Op::Add`], [`Op::Sub`] or [`Op::Mul`] with broadcasting.

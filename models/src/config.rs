@@ -24,6 +24,10 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("data", include_str!("../configs/data.yaml")),
     ("early", include_str!("../configs/early.yaml")),
     ("mid", include_str!("../configs/mid.yaml")),
+    ("easy", include_str!("../configs/easy.yaml")),
+    ("decision", include_str!("../configs/decision.yaml")),
+    ("deyolo", include_str!("../configs/deyolo.yaml")),
+    ("defa", include_str!("../configs/defa.yaml")),
     ("yolov8", include_str!("../configs/yolov8.yaml")),
     ("yolo11", include_str!("../configs/yolo11.yaml")),
 ];

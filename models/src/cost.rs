@@ -56,10 +56,20 @@ fn macs(graph: &Graph, node: &Node) -> u64 {
             let per_group = graph.shape(node.inputs[0])[0] / conv.groups;
             output * (per_group * conv.kernel * conv.kernel) as u64
         }
+        Op::Linear { .. } => output * graph.shape(node.inputs[0])[0] as u64,
+        Op::Attention { .. } => attention(graph, node),
         Op::BatchNorm2d => 4 * output,
         Op::MatMul => output * graph.shape(node.inputs[0]).last().copied().unwrap_or(0) as u64,
         _ => 0,
     }
+}
+
+/// Products of queries with keys, then of weights with values.
+fn attention(graph: &Graph, node: &Node) -> u64 {
+    let size = |value: usize, from_end: usize| graph.shape(node.inputs[value]).iter().rev().nth(from_end);
+    let (d, keys, e) = (size(0, 0).unwrap_or(&0), size(1, 0).unwrap_or(&0), size(2, 0).unwrap_or(&0));
+    let rows = graph.shape(node.outputs[0]).iter().product::<usize>() / e.max(&1);
+    (rows * keys * (d + e)) as u64
 }
 
 fn moved(graph: &Graph, node: &Node) -> u64 {

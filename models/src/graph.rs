@@ -43,6 +43,13 @@ pub enum Op {
     Constant(Vec<f32>),
     /// Parameters: weight, then bias if there is one.
     Conv2d(Conv2d),
+    /// A linear layer over the channels at every position, `y[r, ...] = sum_c w[first + r, c] x[c, ...] + b[first + r]`:
+    /// a 1x1 convolution whose weight is stored as a matrix, of which it takes rows. Parameters: weight
+    /// `[rows, channels]`, then bias if there is one.
+    Linear {
+        /// First of the rows taken; the output's channels say how many.
+        first: usize,
+    },
     /// Parameters: weight, bias, running mean, running variance. eps [`BN_EPS`], momentum [`BN_MOMENTUM`].
     BatchNorm2d,
     /// `x * sigmoid(x)`.
@@ -77,6 +84,18 @@ pub enum Op {
         /// Sizes, which add up to the input's.
         sizes: Vec<usize>,
     },
+    /// A part along one axis, as long as the output's.
+    Slice {
+        /// Axis without the batch.
+        axis: usize,
+        /// Where the part begins.
+        start: usize,
+    },
+    /// Zeros around a feature map.
+    Pad {
+        /// Rows and columns on each side.
+        padding: usize,
+    },
     /// a + b.
     Add,
     /// a - b.
@@ -91,6 +110,12 @@ pub enum Op {
     Softmax {
         /// Axis without the batch.
         axis: usize,
+    },
+    /// Scaled dot-product attention (arXiv 1706.03762), `softmax(scale * q k) v`: q `[..., T, d]`, k `[..., d, T]`,
+    /// v `[..., T, e]`, the axes in front (heads, areas) equal; gives `[..., T, e]`.
+    Attention {
+        /// Multiplies the products before the softmax.
+        scale: f32,
     },
     /// Same elements, the output value's shape.
     Reshape,

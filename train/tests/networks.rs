@@ -20,7 +20,7 @@ const BF16_MEAN: (f64, f64) = (0.5, 1e-4);
 #[test]
 fn outputs_are_the_references() {
     let Some(material) = Material::find() else { return };
-    for name in ["mid", "early"] {
+    for name in ["early", "mid", "easy", "decision", "deyolo", "defa"] {
         let (graph, parameters) = material.network(name);
         let truth = material.read(&format!("{name}-n.out.npy"));
         let (px, score) = largest(&(forward(&graph, &parameters, &material.pair(), None) - truth));

@@ -55,6 +55,18 @@ impl Args<'_> {
         }
     }
 
+    /// Any whole number, or the default.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn integer_or(&self, at: usize, what: &str, default: i64) -> Result<i64, ShapeError> {
+        match self.0.get(at) {
+            None | Some(Arg::None) => Ok(default),
+            Some(&Arg::Int(n)) => Ok(n),
+            other => Err(wrong(at, what, "a whole number", other)),
+        }
+    }
+
     /// A truth value or the default.
     ///
     /// # Errors

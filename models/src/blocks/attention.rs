@@ -25,13 +25,11 @@ fn attention(g: &mut Builder, path: &str, x: ValueId) -> Emitted {
     let parts = g.split(qkv, 1, &[key_dim, key_dim, value_dim], &format!("{path}.split"))?;
     let (query, key, value) = (parts[0], parts[1], parts[2]);
 
-    // The scale goes onto the queries, which are fewer than the products.
-    let query = g.map_elements(Op::Scale(1.0 / (key_dim as f32).sqrt()), query, &format!("{path}.scale"));
     let query = g.transpose(query, &[0, 2, 1], &format!("{path}.query"));
-    let weights = g.matmul(query, key, &format!("{path}.scores"))?;
-    let weights = g.map_elements(Op::Softmax { axis: 2 }, weights, &format!("{path}.softmax"));
-    let weights = g.transpose(weights, &[0, 2, 1], &format!("{path}.weights"));
-    let mixed = g.matmul(value, weights, &format!("{path}.mix"))?;
+    let value_rows = g.transpose(value, &[0, 2, 1], &format!("{path}.value"));
+    let scale = 1.0 / (key_dim as f32).sqrt();
+    let mixed = g.attention([query, key, value_rows], scale, &format!("{path}.attend"))?;
+    let mixed = g.transpose(mixed, &[0, 2, 1], &format!("{path}.mix"));
 
     let map = vec![channels, height, width];
     let mixed = g.reshape(mixed, map.clone(), &format!("{path}.map"))?;
@@ -41,14 +39,26 @@ fn attention(g: &mut Builder, path: &str, x: ValueId) -> Emitted {
     Conv::new(channels, 1).linear().emit(g, &format!("{path}.proj"), sum)
 }
 
-/// Attention, then a two-layer feed-forward of ratio 2, both residual.
+/// `x + attended`, then a two-layer feed-forward with a residual of its own; `hidden` is the width between.
+pub fn residual_feed_forward(
+    g: &mut Builder,
+    path: &str,
+    part: &str,
+    (x, attended): (ValueId, ValueId),
+    hidden: usize,
+) -> Emitted {
+    let channels = g.channels(x);
+    let x = g.combine(Op::Add, x, attended, &format!("{path}.add1"))?;
+    let wide = Conv::new(hidden, 1).emit(g, &format!("{path}.{part}.0"), x)?;
+    let fed = Conv::new(channels, 1).linear().emit(g, &format!("{path}.{part}.1"), wide)?;
+    g.combine(Op::Add, x, fed, &format!("{path}.add2"))
+}
+
+/// Attention, then a feed-forward of ratio 2, both residual.
 fn psa_block(g: &mut Builder, path: &str, x: ValueId) -> Emitted {
     let channels = g.channels(x);
     let attended = attention(g, &format!("{path}.attn"), x)?;
-    let x = g.combine(Op::Add, x, attended, &format!("{path}.add1"))?;
-    let wide = Conv::new(2 * channels, 1).emit(g, &format!("{path}.ffn.0"), x)?;
-    let fed = Conv::new(channels, 1).linear().emit(g, &format!("{path}.ffn.1"), wide)?;
-    g.combine(Op::Add, x, fed, &format!("{path}.add2"))
+    residual_feed_forward(g, path, "ffn", (x, attended), 2 * channels)
 }
 
 /// `C2PSA, [channels]`: half the channels go through the attention blocks, half past them (YOLO11).

@@ -3,10 +3,14 @@
 //! A block reads the arguments of its layer and emits operations. Each is written once, beside the paper it
 //! comes from, and is added to [`ALL`]; nothing else needs to know of it.
 
+mod area;
 mod args;
 mod attention;
+mod bifocus;
 mod conv;
 mod csp;
+mod dea;
+mod defa;
 mod detect;
 mod plumbing;
 mod pool;
@@ -67,6 +71,27 @@ impl Layer<'_> {
     }
 }
 
+impl Layer<'_> {
+    /// The RGB and the infrared map of a block that fuses two of `channels` channels.
+    fn pair(&self, channels: usize) -> Result<[ValueId; 2], ShapeError> {
+        let [rgb, ir] = self.inputs[..] else {
+            return Err(ShapeError::Arguments(format!("it reads two layers, not {}", self.inputs.len())));
+        };
+        let (left, right) = (self.graph.shape(rgb).to_vec(), self.graph.shape(ir).to_vec());
+        if left != right {
+            return Err(ShapeError::Operands { op: "a fusion", left, right });
+        }
+        match self.graph.map(rgb, "a fusion")? {
+            [found, _, _] if found == channels => Ok([rgb, ir]),
+            _ => Err(self.graph.refuse(
+                "a fusion",
+                rgb,
+                format!("it keeps the channels, so they must be {channels}"),
+            )),
+        }
+    }
+}
+
 /// A block's emission: its outputs, one for nearly all.
 pub type Emit = fn(&mut Layer<'_>) -> Result<Vec<ValueId>, ShapeError>;
 
@@ -97,6 +122,10 @@ pub const ALL: &[Block] = &[
     Block { takes_repeats: true, depthwise_head: true, ..plain("C3k2", csp::c3k2_layer) },
     plain("SPPF", pool::sppf_layer),
     Block { takes_repeats: true, ..plain("C2PSA", attention::c2psa_layer) },
+    Block { takes_repeats: true, depthwise_head: true, ..plain("A2C2f", area::a2c2f_layer) },
+    plain("C2f_BiFocus", bifocus::c2f_bifocus_layer),
+    plain("DEA", dea::layer),
+    plain("DEFA", defa::layer),
     plain("Detect", detect::layer),
 ];
 

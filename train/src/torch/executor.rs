@@ -135,6 +135,8 @@ impl Step {
                     conv.groups as i64,
                 )?
             }
+            &Op::Linear { first } => self.linear(&input(0)?, first)?,
+            &Op::Attention { scale } => attention(&input(0)?, &input(1)?, &input(2)?, scale)?,
             Op::BatchNorm2d => input(0)?.f_batch_norm(
                 param(0),
                 param(1),
@@ -164,6 +166,10 @@ impl Step {
                 let sizes: Vec<i64> = sizes.iter().map(|&n| n as i64).collect();
                 return Ok(input(0)?.f_split_with_sizes(sizes, axis(*at))?);
             }
+            &Op::Slice { axis: at, start } => {
+                input(0)?.f_narrow(axis(at), start as i64, self.shapes[0][at] as i64)?
+            }
+            &Op::Pad { padding } => input(0)?.f_constant_pad_nd([padding as i64; 4])?,
             Op::Add => input(0)?.f_add(&input(1)?)?,
             Op::Sub => input(0)?.f_sub(&input(1)?)?,
             Op::Mul => input(0)?.f_mul(&input(1)?)?,
@@ -187,4 +193,32 @@ impl Step {
         };
         Ok(vec![one])
     }
+
+    /// Rows `first..` of the matrix, as many as the output has channels, as a 1x1 convolution.
+    fn linear(&self, x: &Tensor, first: usize) -> Result<Tensor, TorchError> {
+        let rows = |t: &Tensor| t.f_narrow(0, first as i64, self.shapes[0][0] as i64);
+        let weight = rows(&self.params[0])?.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
+        let bias = self.params.get(1).map(rows).transpose()?;
+        Ok(x.f_conv2d(&weight, bias.as_ref(), [1, 1], [0, 0], [1, 1], 1)?)
+    }
+}
+
+/// libtorch's fused attention, which never holds all products: the axes in front become one.
+fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32) -> Result<Tensor, TorchError> {
+    let flat = |t: &Tensor| t.f_flatten(1, -3);
+    let mixed = Tensor::f_scaled_dot_product_attention(
+        &flat(q)?,
+        &flat(k)?.f_transpose(-2, -1)?,
+        &flat(v)?,
+        None::<&Tensor>,
+        0.0,
+        false,
+        f64::from(scale),
+        false,
+    )?;
+    let mut shape = q.size();
+    if let (Some(last), Some(width)) = (shape.last_mut(), v.size().last()) {
+        *last = *width;
+    }
+    Ok(mixed.f_reshape(shape)?)
 }
