@@ -14,6 +14,8 @@ use crate::proto::{
 };
 use crate::{Options, proto};
 
+mod attention;
+
 /// Name of the output.
 const OUTPUT: &str = "output0";
 /// Symbol of a dynamic batch.
@@ -116,10 +118,19 @@ impl<'a> Writer<'a> {
         for &value in &node.inputs {
             input.push(self.operand(node, value, precision)?);
         }
-        for &id in &node.params {
-            input.push(self.param(id, precision)?);
+        match node.op {
+            Op::Linear { first } => input.extend(self.linear_params(node, first, precision)?),
+            _ => {
+                for &id in &node.params {
+                    input.push(self.param(id, precision)?);
+                }
+            }
         }
         let output = self.outputs(node, precision);
+        if let Op::Attention { scale } = node.op {
+            self.attention(node, scale, &input, output, precision);
+            return Ok(());
+        }
         if node.op == Op::Silu {
             self.silu(node, input, output);
             return Ok(());
@@ -150,6 +161,14 @@ impl<'a> Writer<'a> {
                 let sizes: Vec<i64> = sizes.iter().map(|&n| n as i64).collect();
                 vec![all.integers(names, &sizes)]
             }
+            &Op::Slice { axis, start } => {
+                let end = start + self.weighted.graph.values[node.outputs[0].0][axis];
+                [start as i64, end as i64, shifted(axis)].map(|n| all.integers(names, &[n])).to_vec()
+            }
+            &Op::Pad { padding } => {
+                let around = padding as i64;
+                vec![all.integers(names, &[0, 0, around, around, 0, 0, around, around])]
+            }
             &Op::Scale(factor) => {
                 vec![all.floats(names, &format!("factor.{factor}"), &[], &[factor], precision)]
             }
@@ -179,7 +198,11 @@ impl<'a> Writer<'a> {
     /// Name of a value in a precision; a cast is written once, where it is first needed.
     fn operand(&mut self, node: &Node, value: ValueId, wanted: Precision) -> Result<String, ExportError> {
         match self.source(node, value)?.clone() {
-            Source::Param(id) => self.param(id, wanted),
+            Source::Param(id) => {
+                let array = self.weighted.array(id)?;
+                let (name, shape) = (&self.weighted.graph.param(id).name, self.weighted.graph.shape(value));
+                Ok(self.initializers.floats(&mut self.names, name, shape, &array.data, wanted))
+            }
             Source::Constant(name, data) => {
                 let shape = self.graph().shape(value);
                 Ok(self.initializers.floats(&mut self.names, name, shape, data, wanted))
@@ -202,6 +225,27 @@ impl<'a> Writer<'a> {
         let array = self.weighted.array(id)?;
         let name = &self.weighted.graph.param(id).name;
         Ok(self.initializers.param(&mut self.names, id, name, array, precision))
+    }
+
+    /// The rows of a linear layer's matrix as the weight of a 1x1 convolution, and of its bias.
+    fn linear_params(
+        &mut self,
+        node: &Node,
+        first: usize,
+        precision: Precision,
+    ) -> Result<Vec<String>, ExportError> {
+        let rows = self.graph().shape(node.outputs[0])[0];
+        let mut written = Vec::new();
+        for &id in &node.params {
+            let array = self.weighted.array(id)?;
+            let all = array.shape[0].max(1);
+            let (width, name) = (array.data.len() / all, &self.weighted.graph.param(id).name);
+            let part = &array.data[first * width..(first + rows) * width];
+            let name = if rows == all { name.clone() } else { format!("{name}.{first}") };
+            let shape = if array.shape.len() == 2 { vec![rows, width, 1, 1] } else { vec![rows] };
+            written.push(self.initializers.floats(&mut self.names, &name, &shape, part, precision));
+        }
+        Ok(written)
     }
 
     fn outputs(&mut self, node: &Node, precision: Precision) -> Vec<String> {
@@ -274,7 +318,7 @@ fn refuse(node: &Node, why: &str) -> ExportError {
 fn operator(op: &Op) -> &'static str {
     match op {
         Op::Input | Op::Parameter | Op::Constant(_) => "Constant",
-        Op::Conv2d(_) => "Conv",
+        Op::Conv2d(_) | Op::Linear { .. } => "Conv",
         Op::BatchNorm2d => "BatchNormalization",
         Op::Silu | Op::Mul | Op::Scale(_) => "Mul",
         Op::Relu => "Relu",
@@ -285,7 +329,9 @@ fn operator(op: &Op) -> &'static str {
         Op::Split { .. } => "Split",
         Op::Add => "Add",
         Op::Sub => "Sub",
-        Op::MatMul => "MatMul",
+        Op::Slice { .. } => "Slice",
+        Op::Pad { .. } => "Pad",
+        Op::MatMul | Op::Attention { .. } => "MatMul",
         Op::Softmax { .. } => "Softmax",
         Op::Reshape => "Reshape",
         Op::Transpose { .. } => "Transpose",
@@ -297,6 +343,7 @@ fn attributes(op: &Op) -> Vec<AttributeProto> {
     let ints = AttributeProto::ints;
     match op {
         Op::Conv2d(conv) => convolution(conv),
+        Op::Linear { .. } => vec![ints("kernel_shape", vec![1, 1])],
         Op::BatchNorm2d => vec![AttributeProto::float("epsilon", BN_EPS as f32)],
         &Op::MaxPool2d { kernel, stride, padding } => vec![
             ints("kernel_shape", vec![kernel as i64; 2]),

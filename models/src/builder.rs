@@ -180,10 +180,10 @@ impl Builder {
         Ok(self.push(Op::Linear { first: rows.start }, vec![x], params, shape, name))
     }
 
-    /// A learned tensor as a value; it broadcasts over the batch.
-    pub fn parameter(&mut self, name: &str, shape: Shape, role: Role, init: Init) -> ValueId {
-        let param = self.param(name.to_owned(), shape.clone(), role, init);
-        self.push(Op::Parameter, vec![], vec![param], shape, name)
+    /// A learned gain `{name}` of one element a channel, as a value `[channels, 1, 1]` to multiply maps with.
+    pub fn gain(&mut self, name: &str, channels: usize, init: Init) -> ValueId {
+        let param = self.param(name.to_owned(), vec![channels], Role::NormWeight, init);
+        self.push(Op::Parameter, vec![], vec![param], vec![channels, 1, 1], name)
     }
 
     /// Batch norm `{path}.weight`, `.bias`, `.running_mean`, `.running_var` over the channels.

@@ -37,7 +37,8 @@ pub struct Conv2d {
 pub enum Op {
     /// A picture fed from outside; its name is in [`Graph::inputs`].
     Input,
-    /// A learned tensor used as a value (a layer scale, say): the node's one parameter.
+    /// A learned tensor used as a value (a layer scale, say): the elements of the node's one parameter in the value's
+    /// shape.
     Parameter,
     /// A fixed tensor, row-major, of the value's shape.
     Constant(Vec<f32>),

@@ -7,7 +7,7 @@ use super::conv::Conv;
 use super::csp::c3k;
 use crate::builder::{Builder, Emitted};
 use crate::error::ShapeError;
-use crate::graph::{Init, Op, Role, ValueId};
+use crate::graph::{Init, Op, ValueId};
 
 /// Channels a head.
 const HEAD_CHANNELS: usize = 32;
@@ -82,8 +82,7 @@ pub fn a2c2f_layer(l: &mut Layer<'_>) -> Result<Vec<ValueId>, ShapeError> {
     if !(attention && large) {
         return Ok(vec![y]);
     }
-    let gain = g.parameter(&format!("{path}.gamma"), vec![out], Role::NormWeight, Init::Fill(LAYER_SCALE));
-    let gain = g.reshape(gain, vec![out, 1, 1], &format!("{path}.gain"))?;
+    let gain = g.gain(&format!("{path}.gamma"), out, Init::Fill(LAYER_SCALE));
     let scaled = g.combine(Op::Mul, y, gain, &format!("{path}.scaled"))?;
     Ok(vec![g.combine(Op::Add, x, scaled, &format!("{path}.add"))?])
 }

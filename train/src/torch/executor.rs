@@ -121,7 +121,7 @@ impl Step {
         let axis = |axis: usize| axis as i64 + 1;
         let one = match &self.op {
             Op::Input => return Ok(vec![]),
-            Op::Parameter => self.params[0].unsqueeze(0),
+            Op::Parameter => self.params[0].f_reshape(self.with_batch(1))?,
             Op::Constant(_) => self.params[0].shallow_clone(),
             Op::Conv2d(conv) => {
                 let (stride, padding, dilation) =
@@ -178,9 +178,7 @@ impl Step {
             Op::Softmax { axis: at } => input(0)?.f_softmax(axis(*at), None::<Kind>)?,
             Op::Reshape => {
                 let x = input(0)?;
-                let shape: Vec<i64> =
-                    [x.size()[0]].into_iter().chain(self.shapes[0].iter().map(|&n| n as i64)).collect();
-                x.f_reshape(shape)?
+                x.f_reshape(self.with_batch(x.size()[0]))?
             }
             Op::Transpose { perm } => {
                 let perm: Vec<i64> = [0].into_iter().chain(perm.iter().map(|&a| axis(a))).collect();
@@ -192,6 +190,11 @@ impl Step {
             }
         };
         Ok(vec![one])
+    }
+
+    /// The output's shape behind a batch.
+    fn with_batch(&self, batch: i64) -> Vec<i64> {
+        [batch].into_iter().chain(self.shapes[0].iter().map(|&n| n as i64)).collect()
     }
 
     /// Rows `first..` of the matrix, as many as the output has channels, as a 1x1 convolution.
