@@ -134,6 +134,14 @@ pub enum ModelError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// Weights of which a network cannot take anything over.
+    #[error("weights of {source_model}: {why}")]
+    Transplant {
+        /// What the weights were trained as.
+        source_model: String,
+        /// What does not fit, and what would.
+        why: String,
+    },
     /// A weights file that is not one.
     #[error("{}: {why}", path.display())]
     Weights {

@@ -19,10 +19,12 @@ pub mod durable;
 pub mod error;
 pub mod graph;
 pub mod network;
+pub mod transplant;
 pub mod weights;
 
 pub use config::Config;
 pub use error::ModelError;
 pub use graph::{Graph, Node, Op, Param, ValueId};
 pub use network::Network;
+pub use transplant::Transplant;
 pub use weights::{Camera, Header, Weights};
