@@ -1,0 +1,73 @@
+//! What can be wrong with a checkpoint.
+
+use std::path::PathBuf;
+
+use crate::found::Found;
+
+/// What is wrong, and with which file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {fault}", path.display())]
+pub struct ImportError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The file system's error.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// A file of another kind, or one that holds no network.
+    #[error("{0}")]
+    Form(String),
+    /// The zip archive is damaged, or made to deceive.
+    #[error("the zip archive cannot be read: {0}")]
+    Archive(String),
+    /// The pickle is damaged, or uses what no checkpoint needs.
+    #[error("the pickle cannot be read, at byte {offset}: {why}")]
+    Pickle {
+        /// Where the instruction stands.
+        offset: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file asks for a function to be called.
+    #[error(
+        "the file wants {callee} to be called (byte {offset} of its pickle). yf calls nothing that a file names; \
+         do not open this file with a program that does"
+    )]
+    Call {
+        /// The function, e.g. `posix.system`.
+        callee: String,
+        /// Where the instruction stands.
+        offset: usize,
+    },
+    /// A part is larger than the limits allow.
+    #[error("more than {limit} {what}: too large to be a checkpoint of a detector")]
+    TooLarge {
+        /// What there is too much of.
+        what: String,
+        /// How much is allowed.
+        limit: u64,
+    },
+    /// A tensor that cannot be taken.
+    #[error("tensor {name}: {why}")]
+    Tensor {
+        /// Its name in the network.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file was read, and is no network that yf has.
+    #[error("{0}")]
+    Unknown(Box<Found>),
+}
+
+impl Fault {
+    pub(crate) fn at(self, path: &std::path::Path) -> ImportError {
+        ImportError { path: path.to_owned(), fault: self }
+    }
+}
