@@ -14,19 +14,11 @@ const SINGLE: (f64, f64) = (1e-2, 1e-5);
 /// As [`SINGLE`], for half precision.
 const HALF: (f64, f64) = (0.1, 1e-2);
 
-/// The reference's checkpoint as a weights file of yf.
+/// The reference's checkpoint as weights of yf.
 fn weights(material: &Material, network: &str) -> Weights {
-    let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("weights.safetensors");
-    let (name, scale) = network.rsplit_once('-').unwrap();
-    material.python(&[
-        &workspace().join("models/tests/checkpoint.py"),
-        &material.shared.join(format!("fixtures/networks/{network}.pt")),
-        &workspace().join(format!("models/configs/{name}.yaml")),
-        Path::new(scale),
-        &out,
-    ]);
-    Weights::read(&out).unwrap()
+    let path = material.shared.join(format!("fixtures/networks/{network}.pt"));
+    let checkpoint = yf_import::read(&path, &yf_import::Limits::default()).unwrap();
+    yf_import::identify(checkpoint).unwrap().weights
 }
 
 /// Exports, checks, and with `run_on` compares a batch of that size with the reference.
