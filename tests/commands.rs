@@ -6,7 +6,7 @@ use common::Dir;
 use std::process::{Command, Stdio};
 
 /// Every command and subcommand.
-const COMMANDS: &[&[&str]] = &[&["train"], &["val"], &["info"], &["bench", "train"]];
+const COMMANDS: &[&[&str]] = &[&["train"], &["val"], &["import"], &["info"], &["bench", "train"]];
 
 #[test]
 fn help_has_examples_and_goes_to_standard_output() {

@@ -79,16 +79,16 @@ fn weights_path(given: Option<PathBuf>) -> Result<PathBuf> {
     Ok(newest)
 }
 
-/// The file goes into a folder that is there, and not over the weights.
-fn check_out(out: &Path, weights: &Path) -> Result<()> {
+/// The file goes into a folder that is there, and not over the file it is made from.
+pub fn check_out(out: &Path, source: &Path) -> Result<()> {
     if out.is_dir() {
         bail!("-o {} is a folder: name the file", out.display());
     }
     let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = fs::canonicalize(folder).with_context(|| format!("-o {}: no such folder", out.display()))?;
     let written = out.file_name().map(|name| folder.join(name));
-    if written == fs::canonicalize(weights).ok() {
-        bail!("-o {} would overwrite the weights", out.display());
+    if written == fs::canonicalize(source).ok() {
+        bail!("{} would overwrite what it is made from: give another name with -o", out.display());
     }
     Ok(())
 }

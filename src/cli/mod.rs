@@ -11,6 +11,7 @@ mod choices;
 mod data;
 mod deployed;
 mod export;
+mod import;
 mod infer;
 mod info;
 mod recipe;
@@ -23,6 +24,7 @@ Examples:
   yf data synth pairs                       make a synthetic paired data set
   yf data check pairs/data.yaml             every problem of a data set at once
   yf train --data pairs/data.yaml           train the default network, mid-n
+  yf import best.pt                         a checkpoint of YOLOFuse or Ultralytics as weights
   yf export --onnx --fp16                   the newest run's best weights as ONNX
   yf infer rgb.jpg ir.jpg                   boxes with the newest model, drawn on both pictures
 
@@ -66,6 +68,7 @@ enum Command {
     Info(info::InfoArgs),
     Train(train::TrainArgs),
     Val(val::ValArgs),
+    Import(import::ImportArgs),
     Export(export::ExportArgs),
     Infer(infer::InferArgs),
     Bench(bench::BenchArgs),
@@ -97,6 +100,7 @@ impl Request {
             Command::Info(args) => info::run(args),
             Command::Train(args) => train::run(args, &self.given),
             Command::Val(args) => val::run(args, &self.given),
+            Command::Import(args) => import::run(args),
             Command::Export(args) => export::run(args),
             Command::Infer(args) => infer::run(args),
             Command::Bench(args) => bench::run(args),
