@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use yf_models::Config;
 use yf_models::weights::Array;
 
 use crate::archive::Archive;
@@ -30,19 +31,16 @@ pub struct Checkpoint {
     pub epochs: Option<usize>,
     /// How many modules there are of each class, torch's own left out; empty for a file of tensors alone.
     pub blocks: BTreeMap<String, usize>,
-    /// The configuration that the network was made from, if the file has it.
-    pub config: Option<OwnConfig>,
+    /// The configuration that the network was made from, if the file has it in a form that yf knows.
+    pub config: Option<Config>,
 }
 
-/// The configuration within a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnConfig {
-    /// Name of its file, without folder and suffix.
-    pub name: String,
-    /// The scale within it; empty for the first.
-    pub scale: String,
-    /// Its text.
-    pub yaml: String,
+impl Checkpoint {
+    /// Number of classes: outputs of the last convolution in the head's class branch.
+    pub fn classes(&self) -> Option<usize> {
+        let (_, last) = self.tensors.iter().find(|(name, _)| name.ends_with(".cv3.0.2.weight"))?;
+        last.shape.first().copied()
+    }
 }
 
 /// Reads a checkpoint: torch's `.pt`, or a safetensors file that yf has not written. Nothing in it is executed.

@@ -61,6 +61,29 @@ pub enum Fault {
         /// What is wrong with it.
         why: String,
     },
+    /// Its tensors are not those of the network that it is said to be.
+    #[error("its tensors are not those of {model}: {why}")]
+    Misfit {
+        /// The network.
+        model: String,
+        /// The first difference.
+        why: String,
+    },
+    /// Its tensors are those of a network of yf, and its own configuration uses them otherwise.
+    #[error(
+        "its tensors are those of {model}, but its own configuration wires them otherwise: layer {layer} is \
+         {here} here, {there} there. Say which network it is, by the configuration it was trained with (--model)"
+    )]
+    Wiring {
+        /// The network of yf.
+        model: String,
+        /// The first layer that differs.
+        layer: usize,
+        /// The layer in the checkpoint's configuration.
+        here: String,
+        /// The layer in yf's.
+        there: String,
+    },
     /// The file was read, and is no network that yf has.
     #[error("{0}")]
     Unknown(Box<Found>),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
+use yf_models::Config;
 
-use crate::checkpoint::OwnConfig;
 use crate::limits::Budget;
 use crate::pickle::{Handle, Pickle, Value};
 
@@ -57,10 +57,9 @@ pub(crate) fn epochs(pickle: &Pickle) -> Option<usize> {
     usize::try_from(last).ok().map(|last| last.saturating_add(1))
 }
 
-/// The configuration that the network was made from, as YAML (of which JSON is a part).
-pub(crate) fn config(pickle: &Pickle, module: Handle) -> Option<OwnConfig> {
+/// The configuration that the network was made from, where it has the form of ours.
+pub(crate) fn config(pickle: &Pickle, module: Handle) -> Option<Config> {
     let yaml = pickle.attribute(module, "yaml")?;
-    let text = |key: &str| pickle.entry(yaml, key).and_then(|value| pickle.text(value));
     let mut budget = Budget::new(MAX_ENTRIES, "entries of the configuration");
     let mut kept = Map::new();
     for key in CONFIG_KEYS {
@@ -68,13 +67,8 @@ pub(crate) fn config(pickle: &Pickle, module: Handle) -> Option<OwnConfig> {
             kept.insert(key.to_owned(), json(pickle, value, 0, &mut budget)?);
         }
     }
-    let file = text("yaml_file").filter(|file| file.len() <= MAX_TEXT);
-    let stem = file.and_then(|file| file.rsplit(['/', '\\']).next()?.split('.').next());
-    Some(OwnConfig {
-        name: stem.filter(|stem| !stem.is_empty()).unwrap_or("imported").to_owned(),
-        scale: text("scale").unwrap_or_default().to_owned(),
-        yaml: serde_json::to_string_pretty(&Json::Object(kept)).ok()?,
-    })
+    // YAML takes JSON as it is.
+    Config::parse(&serde_json::to_string(&Json::Object(kept)).ok()?, "the checkpoint's configuration").ok()
 }
 
 /// A value as JSON; `None` where it is too deep, too long or not plain.

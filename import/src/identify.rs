@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-use yf_models::config::{BUILT_IN, Config};
+use yf_models::config::{BUILT_IN, Config, LayerConfig};
 use yf_models::graph::Role;
 use yf_models::weights::Array;
 use yf_models::{Header, Network, Weights};
@@ -44,31 +44,45 @@ impl fmt::Display for NameSource {
     }
 }
 
-/// Finds the network and makes a weights file of yf.
-///
-/// A configuration of yf's own is taken where it fits; one that the checkpoint carries where none of them does, or
-/// where it wires the same tensors otherwise. Counters are ignored, and the frozen bins of the head may be missing.
+/// Finds the network among those that ship with yf and makes weights of it. Counters are ignored, and the frozen bins
+/// of the head may be missing.
 ///
 /// # Errors
-/// When no network has these tensors; the error says what was found.
+/// When no network has these tensors (the error says what was found), or when one has them and the checkpoint's own
+/// configuration wires them otherwise.
 pub fn identify(checkpoint: Checkpoint) -> Result<Identified, ImportError> {
-    let classes = head_classes(&checkpoint.tensors);
+    let classes = checkpoint.classes();
     let (exact, nearest): (Vec<_>, Vec<_>) = known(classes.unwrap_or(80))
         .filter_map(|network| Comparison::of(network, &checkpoint.tensors))
         .partition(|comparison| comparison.difference.is_none());
-    let exact = exact.into_iter().next().map(|comparison| comparison.network);
-    let own = own(&checkpoint, classes);
-    let network = match (exact, own) {
-        (Some(exact), Some(own)) if exact.config().layers == own.config().layers => exact,
-        (_, Some(own)) => own,
-        (Some(exact), None) => exact,
-        (None, None) => {
-            let nearest = nearest.into_iter().max_by_key(|c| (c.agreeing * 1_000_000).checked_div(c.of));
-            let found = Found::new(&checkpoint, classes, nearest);
-            return Err(Fault::Unknown(Box::new(found)).at(&checkpoint.path));
-        }
+    let Some(first) = exact.first() else {
+        let nearest = nearest.into_iter().max_by_key(|c| (c.agreeing * 1_000_000).checked_div(c.of));
+        let found = Found::new(&checkpoint, classes, nearest);
+        return Err(Fault::Unknown(Box::new(found)).at(&checkpoint.path));
     };
-    Ok(weights(checkpoint, &network))
+    let wired = |comparison: &&Comparison| {
+        let ours = &comparison.network.config().layers;
+        checkpoint.config.as_ref().is_none_or(|own| first_difference(&own.layers, ours).is_none())
+    };
+    match exact.iter().find(wired) {
+        Some(comparison) => Ok(weights(checkpoint, &comparison.network)),
+        None => Err(other_wiring(&checkpoint, &first.network).at(&checkpoint.path)),
+    }
+}
+
+/// Makes weights of a network that somebody says it is.
+///
+/// # Errors
+/// When its tensors are not the network's.
+pub fn identify_as(checkpoint: Checkpoint, network: Network) -> Result<Identified, ImportError> {
+    let model = network.name().to_owned();
+    let misfit = |why: String| Fault::Misfit { model: model.clone(), why }.at(&checkpoint.path);
+    network.graph(SIDE, SIDE).map_err(|error| misfit(error.to_string()))?;
+    match Comparison::of(network, &checkpoint.tensors) {
+        Some(Comparison { network, difference: None, .. }) => Ok(weights(checkpoint, &network)),
+        Some(Comparison { difference: Some(why), .. }) => Err(misfit(why)),
+        None => Err(misfit("it cannot be built".to_owned())),
+    }
 }
 
 /// Every network that ships with yf, at every scale.
@@ -79,19 +93,37 @@ fn known(classes: usize) -> impl Iterator<Item = Network> {
     })
 }
 
-/// The network of the checkpoint's own configuration, if yf has its blocks and they come to these tensors.
-fn own(checkpoint: &Checkpoint, classes: Option<usize>) -> Option<Network> {
-    let own = checkpoint.config.as_ref()?;
-    let config = Config::parse(&own.yaml, &own.name).ok()?;
-    let network = Network::new(config, &own.scale, classes?).ok()?;
-    let comparison = Comparison::of(network, &checkpoint.tensors)?;
-    comparison.difference.is_none().then_some(comparison.network)
+/// Index of the first layer that two configurations do not share; where a layer reads from may be said in two ways.
+fn first_difference(own: &[LayerConfig], ours: &[LayerConfig]) -> Option<usize> {
+    let sources = |index: usize, layer: &LayerConfig| -> Vec<i64> {
+        layer
+            .from
+            .iter()
+            .map(|&from| if from < 0 { from.saturating_add(index as i64) } else { from })
+            .collect()
+    };
+    let same = |index: usize| match (own.get(index), ours.get(index)) {
+        (Some(own), Some(ours)) => {
+            (own.repeats, &own.block, &own.args) == (ours.repeats, &ours.block, &ours.args)
+                && sources(index, own) == sources(index, ours)
+        }
+        _ => false,
+    };
+    (0..own.len().max(ours.len())).find(|&index| !same(index))
 }
 
-/// Number of classes: outputs of the last convolution in the head's class branch.
-fn head_classes(tensors: &BTreeMap<String, Array>) -> Option<usize> {
-    let (_, last) = tensors.iter().find(|(name, _)| name.ends_with(".cv3.0.2.weight"))?;
-    last.shape.first().copied()
+/// The error that names the layer in which the checkpoint's own configuration differs.
+fn other_wiring(checkpoint: &Checkpoint, network: &Network) -> Fault {
+    let own = checkpoint.config.as_ref().map_or(&[][..], |config| &config.layers);
+    let ours = &network.config().layers;
+    let layer = first_difference(own, ours).unwrap_or(0);
+    let told = |layers: &[LayerConfig]| match layers.get(layer) {
+        Some(LayerConfig { from, repeats, block, args }) => {
+            format!("{block} from {from:?}, {repeats} times, with {args:?}")
+        }
+        None => "missing".to_owned(),
+    };
+    Fault::Wiring { model: network.name().to_owned(), layer, here: told(own), there: told(ours) }
 }
 
 /// A network beside a checkpoint's tensors.

@@ -23,8 +23,8 @@ pub mod pickle;
 mod plain;
 mod tensor;
 
-pub use checkpoint::{Checkpoint, OwnConfig, read, read_from};
+pub use checkpoint::{Checkpoint, read, read_from};
 pub use error::{Fault, ImportError};
 pub use found::Found;
-pub use identify::{Identified, NameSource, identify};
+pub use identify::{Identified, NameSource, identify, identify_as};
 pub use limits::Limits;

@@ -2,7 +2,8 @@
 
 mod material;
 
-use yf_import::{Checkpoint, Fault, ImportError, Limits, NameSource, identify, read};
+use yf_import::{Checkpoint, Fault, ImportError, Limits, NameSource, identify, identify_as, read};
+use yf_models::{Config, Network};
 
 /// Fusion, its tensors without counters, and its parameters for one class.
 const NETWORKS: [(&str, usize, usize); 6] = [
@@ -82,4 +83,23 @@ fn written_weights_are_those_that_were_read() {
     assert_eq!(yf_models::Weights::read(&path).unwrap(), weights);
     let again = read(&path, &Limits::default()).unwrap_err().to_string();
     assert!(again.contains("a weights file of yf already"), "{again}");
+}
+
+#[test]
+fn a_network_of_the_same_tensors_and_another_wiring_is_refused_unless_it_is_named() {
+    let Some(checkpoint) = checkpoint("fixtures/networks/mid-n.pt") else { return };
+    let mut checkpoint = checkpoint.unwrap();
+    let swapped =
+        Config::built_in("mid").unwrap().yaml().replace("[[11, 13], 1, Concat", "[[13, 11], 1, Concat");
+    let swapped = Config::parse(&swapped, "swapped").unwrap();
+    checkpoint.config = Some(swapped.clone());
+    let told = identify(checkpoint.clone()).unwrap_err().to_string();
+    for part in ["those of mid-n", "layer 25 is Concat from [13, 11]", "from [11, 13]"] {
+        assert!(told.contains(part), "no '{part}' in {told}");
+    }
+    let weights = identify_as(checkpoint.clone(), Network::new(swapped, "n", 1).unwrap()).unwrap().weights;
+    assert_eq!(weights.header.model, "swapped-n");
+    assert_eq!(weights.header.network().unwrap().config().layers[25].from, [13, 11]);
+    let told = identify_as(checkpoint, Network::load("mid-s", Some(1)).unwrap()).unwrap_err().to_string();
+    assert!(told.contains("not those of mid-s: model.3.conv.weight is 8x3x3x3 here"), "{told}");
 }

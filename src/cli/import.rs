@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde::Serialize;
 use yf_import::{Identified, Limits, NameSource};
+use yf_models::Network;
 
 use super::{export, setup};
 use crate::failure::{Failure, OrArguments};
@@ -15,6 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   yf import best.pt                         a checkpoint of YOLOFuse or Ultralytics: writes best.safetensors
   yf import best.pt -o mid.safetensors      the same, under another name
+  yf import best.pt --model own.yaml        a network of one's own
   yf import yolov8n.safetensors -o coco.safetensors   tensors alone, under Ultralytics' names
 
 A .pt file is read as data: what it wants to be called is not called, and a file that wants something unusual is
@@ -33,6 +35,9 @@ pub struct ImportArgs {
     /// The file to write [default: FILE with the suffix .safetensors]
     #[arg(short, long, value_name = "OUT")]
     out: Option<PathBuf>,
+    /// The network it is, where the file does not tell: a name or a configuration's YAML
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
     /// Overwrite the file to write
     #[arg(long)]
     force: bool,
@@ -48,7 +53,13 @@ pub fn run(args: ImportArgs) -> Result<(), Failure> {
     check_out(&out, &args.file, args.force).or_arguments()?;
     let checkpoint = yf_import::read(&args.file, &Limits::default()).or_arguments()?;
     let epochs = checkpoint.epochs;
-    let Identified { weights, names } = yf_import::identify(checkpoint).or_arguments()?;
+    let Identified { weights, names } = match &args.model {
+        None => yf_import::identify(checkpoint).or_arguments()?,
+        Some(model) => {
+            let network = Network::load(model, checkpoint.classes()).or_arguments()?;
+            yf_import::identify_as(checkpoint, network).or_arguments()?
+        }
+    };
     if names != NameSource::File {
         tracing::info!("{names}");
     }

@@ -26,8 +26,10 @@ const INERT: &[&str] = &[
     "datetime.timezone",
     "numpy._core.multiarray._reconstruct",
     "numpy._core.multiarray.scalar",
+    "numpy._core.numeric._frombuffer",
     "numpy.core.multiarray._reconstruct",
     "numpy.core.multiarray.scalar",
+    "numpy.core.numeric._frombuffer",
     "numpy.dtype",
     "pathlib.Path",
     "pathlib.PosixPath",
@@ -42,6 +44,9 @@ const INERT: &[&str] = &[
     "pathlib._local.WindowsPath",
     "torch.device",
     "torch.torch_version.TorchVersion",
+    "types.SimpleNamespace",
+    "ultralytics.utils.IterableSimpleNamespace",
+    "ultralytics.yolo.utils.IterableSimpleNamespace",
 ];
 
 impl Machine<'_> {

@@ -13,9 +13,6 @@ mod machine;
 mod opcode;
 mod value;
 
-#[cfg(test)]
-mod tests;
-
 pub use value::{Element, Handle, Name, Record, Storage, Value, View};
 
 use crate::{Fault, Limits};

@@ -4,6 +4,8 @@
 // Every test file uses a part of this.
 #![allow(dead_code)]
 
+pub mod assemble;
+
 use std::path::{Path, PathBuf};
 
 /// The folder of fixtures and weights, or `None` with a message.
