@@ -1,11 +1,10 @@
 //! The networks in libtorch: the reference's outputs from the reference's weights, gradients everywhere, bf16.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use yf_data::labels::BoxLabel;
 use yf_models::config::BUILT_IN;
-use yf_models::{Graph, Network, Weights, decode};
+use yf_models::{Graph, Network, decode};
 use yf_plan::Recipe;
 use yf_train::learner::Learner;
 use yf_train::schedule::Schedule;
@@ -99,41 +98,29 @@ fn largest(difference: &Tensor) -> (f64, f64) {
     (of(difference.i((.., ..4))), of(difference.i((.., 4..))))
 }
 
-/// The reference's networks and what they compute of a pair (`YF_SHARED`), and the Python that reads them
-/// (`YF_PYTHON`). Without them a test says so and passes, unless `YF_REQUIRE=1`.
+/// The reference's networks and what they compute of a pair (`YF_SHARED`). Without them a test says so and passes,
+/// unless `YF_REQUIRE=1`.
 struct Material {
-    interpreter: PathBuf,
     networks: PathBuf,
 }
 
 impl Material {
     fn find() -> Option<Self> {
-        let cache = from_env("XDG_CACHE_HOME").or_else(|| Some(from_env("HOME")?.join(".cache")));
-        let installed = cache.unwrap_or_default().join("yf/python/bin/python");
-        let interpreter = from_env("YF_PYTHON").unwrap_or(installed);
         let shared = from_env("YF_SHARED").unwrap_or_else(|| workspace().join("../shared"));
         let networks = shared.join("fixtures/networks");
-        let missing = [&interpreter, &networks].into_iter().find(|path| !path.exists()).cloned();
-        let Some(missing) = missing else { return Some(Material { interpreter, networks }) };
-        assert!(std::env::var("YF_REQUIRE").as_deref() != Ok("1"), "{} is missing", missing.display());
-        eprintln!("skipped: {} is missing", missing.display());
+        if networks.exists() {
+            return Some(Material { networks });
+        }
+        assert!(std::env::var("YF_REQUIRE").as_deref() != Ok("1"), "{} is missing", networks.display());
+        eprintln!("skipped: {} is missing", networks.display());
         None
     }
 
     /// The decoded graph at 640 px and the reference's weights.
     fn network(&self, name: &str) -> (Graph, Parameters) {
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("weights.safetensors");
-        let done = Command::new(&self.interpreter)
-            .arg(workspace().join("models/tests/checkpoint.py"))
-            .arg(self.networks.join(format!("{name}-n.pt")))
-            .arg(workspace().join(format!("models/configs/{name}.yaml")))
-            .arg("n")
-            .arg(&out)
-            .output()
-            .unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let weights = Weights::read(&out).unwrap();
+        let path = self.networks.join(format!("{name}-n.pt"));
+        let checkpoint = yf_import::read(&path, &yf_import::Limits::default()).unwrap();
+        let weights = yf_import::identify(checkpoint).unwrap().weights;
         let graph = decode::append(weights.header.network().unwrap().graph(640, 640).unwrap()).unwrap();
         let parameters = Parameters::from_weights(&graph, &weights, Device::Cpu).unwrap();
         (graph, parameters)
