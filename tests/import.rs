@@ -21,6 +21,8 @@ fn a_checkpoint_becomes_weights_that_other_commands_take() {
     assert!(dir.join("early.onnx").is_file());
 
     dir.yf(&["import", "early.pt"]).refuses(2, &["early.safetensors", "there already", "--force"]);
+    let misfit = ["import", "early.pt", "-o", "mid.safetensors", "--model", "mid-n"];
+    dir.yf(&misfit).refuses(2, &["early.pt", "not those of mid-n", "model.4.conv.weight"]);
     let report = dir.yf(&["import", "early.pt", "--force", "--json"]).succeeds().json();
     assert_eq!((&report["model"], &report["names"][0]), (&"early-n".into(), &"person".into()));
     assert!(report["epochs"].is_null());

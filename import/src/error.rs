@@ -36,8 +36,9 @@ pub enum Fault {
     },
     /// The file asks for a function to be called.
     #[error(
-        "the file wants {callee} to be called (byte {offset} of its pickle). yf calls nothing that a file names; \
-         do not open this file with a program that does"
+        "the file wants {callee} to be called (byte {offset} of its pickle), and yf calls nothing that a file names. \
+         If you do not know why it is there, load this file with no other program either; of a network you trust, \
+         save the state_dict alone"
     )]
     Call {
         /// The function, e.g. `posix.system`.

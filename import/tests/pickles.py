@@ -2,6 +2,7 @@
 
     python pickles.py FOLDER
 
+FOLDER/<protocol>-hostile.pt: a state dictionary that makes FOLDER/ran where it is loaded with Python's pickle.
 FOLDER/<protocol>-<type>.pt: a dictionary with a state dictionary under "model" that holds model.0.weight [2, 3],
 model.0.bias [3] (a view with an offset into the same storage as model.0.scale [2], a column of a [2, 2]), a counter,
 and beside it what real checkpoints carry. Weights are multiples of 1/8, which every type holds exactly.
@@ -9,6 +10,7 @@ and beside it what real checkpoints carry. Weights are multiples of 1/8, which e
 
 import collections
 import datetime
+import os
 import pathlib
 import pickle
 import sys
@@ -105,9 +107,22 @@ def checkpoint(kind, convert):
     return everything, [weight, shared, counter]
 
 
+class Hostile:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     for protocol in range(2, 6):
+        with zipfile.ZipFile(folder / f"{protocol}-hostile.pt", "w", zipfile.ZIP_STORED) as archive:
+            hostile = {"model": {"model.0.weight": [Hostile(f"touch {folder}/ran")]}}
+            archive.writestr("net/data.pkl", pickle.dumps(hostile, protocol=protocol))
         for name, convert in TYPES.items():
             everything, storages = checkpoint(storage_class(name), convert)
             with zipfile.ZipFile(folder / f"{protocol}-{name}.pt", "w", zipfile.ZIP_STORED) as archive:

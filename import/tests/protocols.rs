@@ -4,15 +4,31 @@ mod material;
 
 use std::process::Command;
 
-use yf_import::{Limits, read};
+use yf_import::{Fault, Limits, read};
 
-#[test]
-fn pickles_of_every_protocol_and_type_are_read() {
-    let Some(python) = material::python() else { return };
+/// The folder that the script has filled.
+fn pickled() -> Option<tempfile::TempDir> {
+    let python = material::python()?;
     let dir = tempfile::tempdir().unwrap();
     let script = material::workspace().join("import/tests/pickles.py");
     let done = Command::new(python).arg(script).arg(dir.path()).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    Some(dir)
+}
+
+#[test]
+fn what_a_hostile_pickle_wants_does_not_happen() {
+    let Some(dir) = pickled() else { return };
+    for protocol in 2..=5 {
+        let told = read(&dir.path().join(format!("{protocol}-hostile.pt")), &Limits::default()).unwrap_err();
+        assert!(matches!(&told.fault, Fault::Call { callee, .. } if callee == "posix.system"), "{told}");
+    }
+    assert!(!dir.path().join("ran").exists());
+}
+
+#[test]
+fn pickles_of_every_protocol_and_type_are_read() {
+    let Some(dir) = pickled() else { return };
     for protocol in 2..=5 {
         for class in ["HalfStorage", "BFloat16Storage", "FloatStorage", "DoubleStorage"] {
             let path = dir.path().join(format!("{protocol}-{class}.pt"));
