@@ -31,6 +31,12 @@ LEAN = {
     "nvidia-cuda-runtime==13.0.96": r"nvidia/cu13/lib/libcudart\.so\.13$",
     "nvidia-cuda-cupti==13.0.85": r"nvidia/cu13/lib/libcupti\.so\.13$",
 }
+# What the small part of the trainer that talks to CUDA compiles against; needs no GPU and no CUDA toolkit.
+HEADERS = {
+    "nvidia-cuda-runtime==13.0.96": r"nvidia/cu13/include/",
+    "nvidia-cuda-crt==13.0.88": r"nvidia/cu13/include/crt/",
+    "nvidia-cuda-cccl==13.0.85": r"nvidia/cu13/include/nv/",
+}
 CUDA_TORCH = r"torch/lib/(?!libtorch_python).*\.so[.\d]*$"
 CUDA_LIBRARY = r"nvidia/.*/lib/.*\.so[.\d]*$"
 
@@ -89,6 +95,15 @@ def fetch_lean(target: Path) -> None:
     staging.rename(target)
 
 
+def fetch_headers(target: Path) -> None:
+    """Comes last of what compiling needs, so its marker says that all is there."""
+    with tempfile.TemporaryDirectory(prefix="yf-libtorch-", dir=target.parent) as wheels:
+        download(list(HEADERS), Path(wheels), dependencies=False)
+        for requirement, pattern in HEADERS.items():
+            unpack(wheel_of(Path(wheels), requirement), pattern, target)
+    (target / "headers-complete").write_text(BUILD + "\n")
+
+
 def fetch_cuda(target: Path) -> None:
     print(f"libtorch {VERSION}: downloading the CUDA half (2.7 GB) into {target}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="yf-libtorch-", dir=target.parent) as wheels:
@@ -112,6 +127,8 @@ def main() -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not (target / "torch" / "build-version").exists():
             fetch_lean(target)
+        if not (target / "headers-complete").exists():
+            fetch_headers(target)
         if arguments.cuda and not (target / "cuda-complete").exists():
             fetch_cuda(target)
     print(target)

@@ -1,23 +1,19 @@
 //! Compiles the C++ beside `src/torch` and tells the linker where libtorch lies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    println!("cargo:rerun-if-changed=src/torch/shim.cpp");
+    for source in ["shim.cpp", "cuda.cpp", "cuda.h"] {
+        println!("cargo:rerun-if-changed=src/torch/{source}");
+    }
     let Some(torch) = std::env::var_os("LIBTORCH").map(PathBuf::from) else {
         panic!(
             "LIBTORCH is not set: run `make build`, or set it to the folder that `scripts/libtorch.py` prints, plus /torch"
         );
     };
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .warnings(false)
-        .include(torch.join("include"))
-        .include(torch.join("include/torch/csrc/api/include"))
-        .file("src/torch/shim.cpp")
-        .compile("yf_shim");
+    cpp(&torch).file("src/torch/shim.cpp").compile("yf_shim");
+    cuda_half(&torch);
     let lib = torch.join("lib");
     println!("cargo:rustc-link-search=native={}", lib.display());
     for library in ["torch_cpu", "c10"] {
@@ -27,4 +23,31 @@ fn main() {
     for path in [lib.clone(), torch.join("../nvidia/cu13/lib")] {
         println!("cargo:rustc-link-arg=-Wl,--enable-new-dtags,-rpath,{}", path.display());
     }
+}
+
+fn cpp(torch: &Path) -> cc::Build {
+    let mut build = cc::Build::new();
+    build
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .include(torch.join("include"))
+        .include(torch.join("include/torch/csrc/api/include"));
+    build
+}
+
+/// The CUDA half is a shared object in the program (`include_bytes!`), loaded once libtorch_cuda is there. Its symbols
+/// are left open: compiling it needs headers, but no CUDA.
+fn cuda_half(torch: &Path) {
+    let object = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("libyf_cuda.so");
+    let compiler = cpp(torch).pic(true).include(torch.join("../nvidia/cu13/include")).get_compiler();
+    let done = compiler
+        .to_command()
+        .args(["-fvisibility=hidden", "-shared", "-Wl,-s", "src/torch/cuda.cpp", "-o"])
+        .arg(&object)
+        .status();
+    assert!(
+        done.is_ok_and(|status| status.success()),
+        "the CUDA half did not compile; `make libtorch` fetches its headers"
+    );
 }

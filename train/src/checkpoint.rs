@@ -34,8 +34,6 @@ pub struct Progress {
     pub ema_updates: u64,
     /// The loss scale.
     pub scaler: ScalerState,
-    /// Steps skipped.
-    pub skipped: u64,
     /// Best fitness so far and its epoch (from 1).
     pub best: Option<(f64, usize)>,
     /// Seconds spent.
@@ -105,10 +103,9 @@ impl Last {
         let device = learner.device();
         let average = Parameters::from_weights(graph, &self.weights, device).map_err(Error::Other)?;
         learner.ema.parameters.assign(&average);
-        learner.ema.updates = self.progress.ema_updates;
+        learner.ema.set_updates(self.progress.ema_updates);
         learner.optimizer.restore(&self.under(OPTIMIZER)).map_err(Error::Other)?;
         learner.resume_scale(self.progress.scaler);
-        learner.skipped = self.progress.skipped;
         let gradients = self.under(GRADIENT);
         learner.restore_gradients(|name| gradients.get(name).map(to_tensor), self.progress.pending)?;
         Ok(())

@@ -6,10 +6,11 @@ use yf_plan::{AmpKind, Recipe};
 use crate::ema::Ema;
 use crate::loss::{Gains, Loss, Targets};
 use crate::optimizer::Optimizer;
+use crate::recording::Recordings;
 use crate::schedule::{Rates, Schedule};
 use crate::torch::{
-    self, Autocast, Device, Executor, GradScaler, Kind, Mode, Parameters, ScalerState, Tensor, TorchError,
-    no_grad,
+    self, Autocast, Device, Executor, GradScaler, Kind, Mode, Parameters, Readback, ScalerState, Tensor,
+    TorchError,
 };
 
 /// Gradients are clipped to this 2-norm.
@@ -27,17 +28,39 @@ pub struct Learner {
     pub optimizer: Optimizer,
     /// Batches whose gradients wait for a step.
     pub pending: usize,
-    /// Steps skipped because a gradient was not finite.
-    pub skipped: u64,
-    scale: f64,
+    recordings: Recordings,
+    /// Gradients of the parameters, in the optimizer's order, once backward has made them: they stay where they are.
+    gradients: Vec<Tensor>,
     executor: Executor,
     loss: Loss,
     autocast: Option<Kind>,
     device: Device,
 }
 
-/// The losses of a batch, read back: box, cls, dfl with their gains.
+/// The losses of a batch: box, cls, dfl with their gains.
 pub type Parts = [f64; 3];
+
+/// The losses of a batch on their way to the host.
+pub struct Losses(Readback);
+
+impl Losses {
+    /// Whether [`Losses::parts`] would not wait.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn are_there(&self) -> Result<bool, TorchError> {
+        self.0.is_ready()
+    }
+
+    /// The losses; waits for them.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn parts(&self) -> Result<Parts, TorchError> {
+        let values = self.0.values()?;
+        Ok([0, 1, 2].map(|i| values.get(i).copied().unwrap_or(f64::NAN)))
+    }
+}
 
 impl Learner {
     /// A learner over parameters that are laid out and placed already.
@@ -65,8 +88,8 @@ impl Learner {
             ema,
             parameters,
             pending: 0,
-            skipped: 0,
-            scale: scale.unwrap_or(1.0),
+            recordings: Recordings::new(device),
+            gradients: vec![],
             loss,
             autocast,
             device,
@@ -86,7 +109,6 @@ impl Learner {
     /// Takes over the loss scale of a checkpoint.
     pub fn resume_scale(&mut self, state: ScalerState) {
         self.scaler = GradScaler::resume(self.scales_loss(), state, self.device);
-        self.scale = state.scale;
     }
 
     /// Precision of the forward pass, for people.
@@ -98,59 +120,52 @@ impl Learner {
         }
     }
 
-    /// The loss scale as of the last step; `None` where the loss is not scaled.
-    pub fn loss_scale(&self) -> Option<f64> {
-        self.scales_loss().then_some(self.scale)
-    }
-
     /// Whether the loss is scaled (fp16).
-    fn scales_loss(&self) -> bool {
+    pub fn scales_loss(&self) -> bool {
         self.autocast == Some(Kind::Half)
     }
 
     /// Adds the gradients of a batch to those that wait. `inputs` in the graph's order, `[N, 3, S, S]`, 0..1.
     ///
-    /// Returns the losses; where they are not finite the gradients are not either, and the next step is skipped.
+    /// Nobody waits for the losses; where they are not finite the gradients are not either, and the next step is
+    /// skipped.
     ///
     /// # Errors
     /// What libtorch reports.
-    pub fn accumulate(&mut self, inputs: &[Tensor], targets: &Targets) -> Result<Parts, TorchError> {
-        let maps = {
-            let _autocast = Autocast::enter(self.device, self.autocast)?;
-            self.executor.forward(inputs, Mode::Train)?
+    pub fn accumulate(&mut self, inputs: &[Tensor], targets: &Targets) -> Result<Losses, TorchError> {
+        let Learner { executor, loss, scaler, parameters, ema, autocast, device, recordings, .. } = self;
+        let work = |inputs: &[Tensor], targets: &Targets| {
+            let maps = {
+                let _autocast = Autocast::enter(*device, *autocast)?;
+                executor.forward(inputs, Mode::Train)?
+            };
+            let losses = loss.forward(&maps, targets);
+            scaler.scale(&losses.total).f_backward()?;
+            // Running statistics that a bad batch has spoilt are taken back from the average.
+            parameters.mend_buffers(&ema.parameters)?;
+            Ok(losses.parts)
         };
-        let losses = self.loss.forward(&maps, targets);
-        self.scaler.scale(&losses.total).f_backward()?;
+        let parts = recordings.run(inputs, targets, &work)?;
         self.pending += 1;
-        let host = losses.parts.to_device(Device::Cpu).to_kind(Kind::Double);
-        let parts = [0, 1, 2].map(|i| host.double_value(&[i]));
-        if !parts.iter().all(|x| x.is_finite()) {
-            self.mend_buffers();
-        }
-        Ok(parts)
+        Ok(Losses(Readback::of(&parts)?))
     }
 
-    /// One optimizer step from the gradients that wait, then the average. Returns whether it was taken; it is
-    /// skipped where a gradient is not finite.
+    /// One optimizer step from the gradients that wait, then the average; neither changes anything where a gradient is
+    /// not finite.
     ///
     /// # Errors
     /// What libtorch reports.
-    pub fn step(&mut self, rates: &Rates) -> Result<bool, TorchError> {
-        let gradients = self.optimizer.gradients();
-        self.scaler.unscale(&gradients)?;
-        let _norm = torch::clip_gradients(&gradients, MAX_GRADIENT_NORM)?;
+    pub fn step(&mut self, rates: &Rates) -> Result<(), TorchError> {
+        if self.gradients.is_empty() {
+            self.gradients = self.optimizer.gradients();
+        }
+        self.scaler.unscale(&self.gradients)?;
+        let _norm = torch::clip_gradients(&self.gradients, MAX_GRADIENT_NORM)?;
         self.optimizer.step(rates, self.scaler.found_inf())?;
         self.scaler.update()?;
-        torch::zero(&gradients)?;
-        let (taken, scale) = self.scaler.verdict();
-        self.scale = scale;
+        torch::zero(&self.gradients)?;
         self.pending = 0;
-        if taken {
-            self.ema.update(&self.parameters)?;
-        } else {
-            self.skipped += 1;
-        }
-        Ok(taken)
+        self.ema.update(&self.parameters, self.scaler.found_inf())
     }
 
     /// Gradients that wait for a step, by parameter name.
@@ -181,16 +196,6 @@ impl Learner {
         }
         self.pending = pending;
         Ok(())
-    }
-
-    /// Running statistics that a bad batch has spoilt are taken back from the average.
-    fn mend_buffers(&self) {
-        no_grad(|| {
-            for ((_, buffer), (_, average)) in self.parameters.buffers().zip(self.ema.parameters.buffers()) {
-                let mended = buffer.where_self(&buffer.isfinite(), average);
-                buffer.shallow_clone().copy_(&mended);
-            }
-        });
     }
 }
 

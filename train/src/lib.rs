@@ -1,7 +1,7 @@
 //! The trainer on libtorch, and the program that `yf train` starts.
 //!
 //! The rooms by their jobs: [`setup`] opens what a plan names; [`feed`] makes batches of pairs ([`augment`]);
-//! [`learner`] turns batches into gradients ([`loss`]) and steps ([`schedule`], [`optimizer`], [`ema`]);
+//! [`learner`] turns batches into gradients ([`loss`], as CUDA graphs: [`recording`]) and steps ([`schedule`], [`optimizer`], [`ema`]);
 //! [`validator`] measures; [`checkpoint`] and [`records`] write down; [`trainer`] tells the whole story.
 //! [`torch`] is the only door to libtorch.
 
@@ -15,6 +15,7 @@ pub mod learner;
 pub mod loss;
 pub mod optimizer;
 mod output;
+pub mod recording;
 pub mod records;
 pub mod schedule;
 pub mod setup;

@@ -156,7 +156,7 @@ mod tests {
             init: Init::Fill(1.0),
         });
         let tensors = declared.iter().map(|_| Tensor::ones([1], (torch::Kind::Float, Device::Cpu))).collect();
-        let parameters = Parameters { declared: declared.to_vec(), tensors };
+        let parameters = Parameters::new(declared.to_vec(), tensors);
         parameters.require_gradients();
         for tensor in &parameters.tensors {
             (tensor * 2.0).sum(torch::Kind::Float).backward();

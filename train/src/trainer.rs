@@ -1,5 +1,6 @@
 //! A training run, from its plan to its best weights.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use yf_plan::{Modality, TrainPlan};
 use crate::Error;
 use crate::checkpoint::{Last, Progress, write_best, write_last};
 use crate::feed::Batch;
-use crate::learner::{Learner, Parts};
+use crate::learner::{Learner, Losses, Parts};
 use crate::records::pictures;
 use crate::records::plots;
 use crate::records::progress::{EpochProgress, Running, ValidationProgress};
@@ -19,7 +20,7 @@ use crate::records::results::{self, Row};
 use crate::schedule::Schedule;
 use crate::setup::Setup;
 use crate::targets;
-use crate::torch;
+use crate::torch::{self, Readback, ScalerState};
 use crate::validator::Outcome;
 use yf_data::metrics::table;
 
@@ -27,6 +28,8 @@ use yf_data::metrics::table;
 const MAX_BAD_BATCHES: usize = 5;
 /// A network that starts from nothing finds little in fewer optimizer steps.
 const FEW_STEPS: usize = 500;
+/// Batches that may be on their way while the next are given to the device.
+const IN_FLIGHT: usize = 4;
 /// A loss scale below this means that something is wrong with more than the scale.
 const LOW_SCALE: f64 = 1.0;
 
@@ -42,8 +45,60 @@ struct Run {
     started: Instant,
     /// Seconds spent before this process, in a resumed run.
     before: f64,
+    watch: Watch,
+}
+
+/// What is kept an eye on over the epochs.
+#[derive(Default)]
+struct Watch {
     bad_batches: usize,
     warned_of_scale: bool,
+}
+
+impl Watch {
+    /// Warns once of a loss scale that keeps falling.
+    fn scale(&mut self, state: &ScalerState, bar: &EpochProgress) {
+        if state.scale >= LOW_SCALE || self.warned_of_scale {
+            return;
+        }
+        self.warned_of_scale = true;
+        bar.note(&format!(
+            "warning: the loss scale has fallen to {} after {} skipped steps: gradients overflow fp16 at any scale. \
+             Try --amp bf16, a lower --lr0, or no --amp",
+            state.scale, state.skipped
+        ));
+    }
+}
+
+/// The batches of an epoch whose losses have not arrived yet, and the sum of those that have.
+#[derive(Default)]
+struct Flight {
+    batches: VecDeque<InFlight>,
+    sums: Parts,
+    counted: usize,
+}
+
+struct InFlight {
+    epoch: usize,
+    index: usize,
+    lr: f64,
+    pairs: usize,
+    losses: Losses,
+    scaler: Readback,
+}
+
+impl Flight {
+    fn count(&mut self, parts: &Parts) {
+        if parts.iter().all(|x| x.is_finite()) {
+            (0..3).for_each(|i| self.sums[i] += parts[i]);
+            self.counted += 1;
+        }
+    }
+
+    /// Mean losses so far; NaN before the first.
+    fn means(&self) -> Parts {
+        self.sums.map(|sum| if self.counted > 0 { sum / self.counted as f64 } else { f64::NAN })
+    }
 }
 
 /// Files of a run.
@@ -139,8 +194,7 @@ impl Run {
             batches: 0,
             pending: 0,
             ema_updates: 0,
-            scaler: learner.scaler.state(),
-            skipped: 0,
+            scaler: learner.scaler.state()?,
             best: None,
             seconds: 0.0,
         };
@@ -154,8 +208,7 @@ impl Run {
             progress,
             started: Instant::now(),
             before: 0.0,
-            bad_batches: 0,
-            warned_of_scale: false,
+            watch: Watch::default(),
         })
     }
 
@@ -190,6 +243,7 @@ impl Run {
         let pairs_per_s = self.setup.feed.labels().len() as f64 / started.elapsed().as_secs_f64();
         let outcome = self.validate(self.plan.modality)?;
         let rates = self.schedule.at(self.progress.batches.saturating_sub(1), epoch);
+        self.progress.scaler = self.learner.scaler.state()?;
         let Metrics { precision, recall, map50, map50_95, .. } = outcome.metrics;
         Ok(Row {
             epoch: epoch + 1,
@@ -201,8 +255,8 @@ impl Run {
             map50_95,
             val: outcome.losses,
             lr: rates.lr,
-            scale: self.learner.scaler.state().scale,
-            skipped: self.learner.skipped,
+            scale: self.progress.scaler.scale,
+            skipped: self.progress.scaler.skipped,
             pairs_per_s,
             memory_gb: torch::peak_memory(self.setup.device) as f64 / 1e9,
         })
@@ -213,83 +267,90 @@ impl Run {
         let augmentation = self.setup.augmentation.in_epoch(epoch, recipe.epochs, recipe.close_mosaic);
         let (batches, epochs) = (self.setup.feed.batches(), recipe.epochs);
         let mut bar = EpochProgress::new(epoch + 1, epochs, batches);
-        let mut sums = [0.0; 3];
-        let mut counted = 0usize;
+        let mut flight = Flight::default();
         for (index, decoded) in self.setup.feed.epoch(epoch, augmentation).enumerate() {
             let decoded = decoded.and_then(|inner| inner)?;
             let batch = self.setup.feed.batch(&decoded)?;
             if epoch == 0 && index == 0 {
                 self.picture(&batch)?;
             }
-            let parts = self.batch(&batch, epoch, index, &bar)?;
-            if parts.iter().all(|x| x.is_finite()) {
-                (0..3).for_each(|i| sums[i] += parts[i]);
-                counted += 1;
-            }
-            bar.step(&Running {
-                losses: sums.map(|sum| sum / counted.max(1) as f64),
-                scale: self.learner.loss_scale(),
-                pairs: batch.labels.len(),
-                memory_bytes: torch::peak_memory(self.setup.device),
-            });
+            self.batch(&batch, epoch, index, &mut flight)?;
+            self.land(&mut flight, IN_FLIGHT, &mut bar)?;
         }
-        let means = sums.map(|sum| if counted > 0 { sum / counted as f64 } else { f64::NAN });
+        self.land(&mut flight, 0, &mut bar)?;
+        let means = flight.means();
         bar.finish(&format!("box {:.3} cls {:.3} dfl {:.3}", means[0], means[1], means[2]));
         Ok(means)
     }
 
     /// One batch: its gradients, and a step when enough have gathered.
-    fn batch(
-        &mut self,
-        batch: &Batch,
-        epoch: usize,
-        index: usize,
-        bar: &EpochProgress,
-    ) -> Result<Parts, Error> {
+    fn batch(&mut self, batch: &Batch, epoch: usize, index: usize, flight: &mut Flight) -> Result<(), Error> {
         let side = self.plan.imgsz;
         let targets = targets::of(&batch.labels, (side, side), self.setup.names.len(), self.setup.device)?;
         let inputs = batch.inputs(&self.setup.graph, self.plan.modality)?;
         let rates = self.schedule.at(self.progress.batches, epoch);
-        let parts = self.learner.accumulate(&inputs, &targets)?;
-        self.guard(&parts, epoch, index, rates.lr[1], bar)?;
+        let losses = self.learner.accumulate(&inputs, &targets)?;
         if self.learner.pending >= rates.accumulate {
             self.learner.step(&rates)?;
-            self.watch_scale(bar);
         }
         self.progress.batches += 1;
-        Ok(parts)
+        let scaler = self.learner.scaler.read_back()?;
+        let pairs = batch.labels.len();
+        flight.batches.push_back(InFlight { epoch, index, lr: rates.lr[1], pairs, losses, scaler });
+        Ok(())
+    }
+
+    /// Looks at the batches whose losses have arrived, and waits for more until no more than `most` are on their way.
+    fn land(&mut self, flight: &mut Flight, most: usize, bar: &mut EpochProgress) -> Result<(), Error> {
+        while let Some(first) = flight.batches.front() {
+            if flight.batches.len() <= most && !first.losses.are_there()? {
+                break;
+            }
+            let Some(batch) = flight.batches.pop_front() else { break };
+            let parts = batch.losses.parts()?;
+            let scaler = ScalerState::of(&batch.scaler.values()?);
+            let scale = self.learner.scales_loss().then_some(scaler.scale);
+            flight.count(&parts);
+            self.guard(&parts, &batch, scale, bar)?;
+            self.watch.scale(&ScalerState { scale: scale.unwrap_or(LOW_SCALE), ..scaler }, bar);
+            bar.step(&Running {
+                losses: flight.means(),
+                scale,
+                pairs: batch.pairs,
+                memory_bytes: torch::peak_memory(self.setup.device),
+            });
+        }
+        Ok(())
     }
 
     /// Counts batches without a finite loss and gives up after a few in a row.
     fn guard(
         &mut self,
         parts: &Parts,
-        epoch: usize,
-        index: usize,
-        lr: f64,
+        at: &InFlight,
+        scale: Option<f64>,
         bar: &EpochProgress,
     ) -> Result<(), Error> {
         let named = ["box", "cls", "dfl"].into_iter().zip(parts);
         let Some((part, &value)) = named.into_iter().find(|(_, x)| !x.is_finite()) else {
-            self.bad_batches = 0;
+            self.watch.bad_batches = 0;
             return Ok(());
         };
-        self.bad_batches += 1;
-        let (epoch, batch) = (epoch + 1, index + 1);
+        self.watch.bad_batches += 1;
+        let (epoch, batch) = (at.epoch + 1, at.index + 1);
         bar.note(&format!(
             "warning: epoch {epoch}, batch {batch}: the {part} loss is {value}; its step is skipped"
         ));
-        if self.bad_batches < MAX_BAD_BATCHES {
+        if self.watch.bad_batches < MAX_BAD_BATCHES {
             return Ok(());
         }
-        let scale = self.learner.loss_scale();
         Err(Error::NotFinite {
             epoch,
             batch,
             part,
             value,
-            times: self.bad_batches,
-            lr,
+            times: self.watch.bad_batches,
+            lr: at.lr,
             scale: scale.map(|s| format!(" and a loss scale of {s}")).unwrap_or_default(),
             kept: self.kept(),
             hint: if scale.is_some() { ", or train with --amp bf16" } else { "" },
@@ -302,20 +363,6 @@ impl Run {
             0 => "No epoch was finished, so no weights were kept".to_owned(),
             epoch => format!("The weights after epoch {epoch} are in {}", self.folder.last().display()),
         }
-    }
-
-    /// Warns once of a loss scale that keeps falling.
-    fn watch_scale(&mut self, bar: &EpochProgress) {
-        let Some(scale) = self.learner.loss_scale().filter(|&s| s < LOW_SCALE && !self.warned_of_scale)
-        else {
-            return;
-        };
-        self.warned_of_scale = true;
-        bar.note(&format!(
-            "warning: the loss scale has fallen to {scale} after {} skipped steps: gradients overflow fp16 at any scale. \
-             Try --amp bf16, a lower --lr0, or no --amp",
-            self.learner.skipped
-        ));
     }
 
     fn validate(&self, modality: Modality) -> Result<Outcome, Error> {
@@ -336,9 +383,7 @@ impl Run {
         self.progress = Progress {
             epoch: row.epoch,
             pending: self.learner.pending,
-            ema_updates: self.learner.ema.updates,
-            scaler: self.learner.scaler.state(),
-            skipped: self.learner.skipped,
+            ema_updates: self.learner.ema.updates(),
             seconds: row.time,
             ..self.progress.clone()
         };

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::torch::{Device, Kind, Tensor};
+use crate::torch::{Device, Kind, Tensor, TorchError};
 
 /// A labelled box: its class, and centre x, centre y, width and height, each 0 to 1 of the picture.
 pub type Label = (i64, [f32; 4]);
@@ -94,6 +94,24 @@ impl Targets {
             classes: Tensor::zeros([batch, m], (Kind::Int64, device)),
             mask: Tensor::zeros([batch, m], (Kind::Bool, device)),
         }
+    }
+
+    /// A copy that shares nothing.
+    pub fn copy(&self) -> Self {
+        Self { boxes: self.boxes.copy(), classes: self.classes.copy(), mask: self.mask.copy() }
+    }
+
+    /// Overwrites these with others of the same shape.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn fill_from(&self, from: &Targets) -> Result<(), TorchError> {
+        for (to, from) in
+            [(&self.boxes, &from.boxes), (&self.classes, &from.classes), (&self.mask, &from.mask)]
+        {
+            to.shallow_clone().f_copy_(from)?;
+        }
+        Ok(())
     }
 
     /// The same targets on another device.

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use serde::{Deserialize, Serialize};
 
 use super::ffi::{self, TorchError, check, handle};
-use super::{Device, Kind, Tensor, foreach};
+use super::{Device, Kind, Readback, Tensor, foreach, no_grad};
 
 /// Autocast on this thread until dropped.
 pub struct Autocast {
@@ -56,6 +56,17 @@ pub struct ScalerState {
     pub scale: f64,
     /// Steps since the scale last changed.
     pub growth_tracker: i64,
+    /// Steps skipped so far because a gradient was not finite.
+    #[serde(default)]
+    pub skipped: u64,
+}
+
+impl ScalerState {
+    /// From the three numbers of [`GradScaler::read_back`].
+    pub fn of(values: &[f64]) -> Self {
+        let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
+        ScalerState { scale: at(0), growth_tracker: at(1) as i64, skipped: at(2) as u64 }
+    }
 }
 
 /// A dynamic loss scale as PyTorch's: doubled after 2,000 good steps, halved by a bad one. Without a scale (fp32,
@@ -65,6 +76,7 @@ pub struct GradScaler {
     scale: Tensor,
     growth_tracker: Tensor,
     found_inf: Tensor,
+    skipped: Tensor,
 }
 
 impl GradScaler {
@@ -76,7 +88,7 @@ impl GradScaler {
     pub fn new(initial: Option<f64>, device: Device) -> Self {
         Self::resume(
             initial.is_some(),
-            ScalerState { scale: initial.unwrap_or(1.0), growth_tracker: 0 },
+            ScalerState { scale: initial.unwrap_or(1.0), growth_tracker: 0, skipped: 0 },
             device,
         )
     }
@@ -88,6 +100,7 @@ impl GradScaler {
             scale: Tensor::full([1], state.scale, (Kind::Float, device)),
             growth_tracker: Tensor::full([1], state.growth_tracker, (Kind::Int, device)),
             found_inf: Tensor::zeros([1], (Kind::Float, device)),
+            skipped: Tensor::full([1], state.skipped as f64, (Kind::Double, device)),
         }
     }
 
@@ -102,19 +115,14 @@ impl GradScaler {
         foreach::unscale(gradients, &self.found_inf, &self.scale.reciprocal())
     }
 
-    /// After [`GradScaler::update`], in one copy from the device: whether the last gradients were finite, and the scale.
-    pub fn verdict(&self) -> (bool, f64) {
-        let host = Tensor::cat(&[&self.found_inf, &self.scale], 0).to_device(Device::Cpu);
-        (host.double_value(&[0]) == 0.0, host.double_value(&[1]))
-    }
-
     /// One float on the device: 1 if the last [`GradScaler::unscale`] met a gradient that is not finite.
     pub fn found_inf(&self) -> &Tensor {
         &self.found_inf
     }
 
-    /// Grows or backs off after a step.
+    /// Grows or backs off after a step, and counts it where it was skipped.
     pub fn update(&self) -> Result<(), TorchError> {
+        let _ = no_grad(|| self.skipped.shallow_clone().f_add_(&self.found_inf))?;
         if !self.enabled {
             return Ok(());
         }
@@ -131,12 +139,18 @@ impl GradScaler {
         })
     }
 
-    /// Its state, read back from the device.
-    pub fn state(&self) -> ScalerState {
-        ScalerState {
-            scale: self.scale.double_value(&[0]),
-            growth_tracker: self.growth_tracker.int64_value(&[0]),
-        }
+    /// Its state, read back from the device in one copy.
+    pub fn state(&self) -> Result<ScalerState, TorchError> {
+        Ok(ScalerState::of(&self.read_back()?.values()?))
+    }
+
+    /// Its state on its way to the host, for [`ScalerState::of`].
+    pub fn read_back(&self) -> Result<Readback, TorchError> {
+        let all = no_grad(|| {
+            let parts = [&self.scale, &self.growth_tracker, &self.skipped].map(|t| t.to_kind(Kind::Double));
+            Tensor::f_cat(&parts, 0)
+        })?;
+        Readback::of(&all)
     }
 }
 
@@ -151,14 +165,14 @@ mod tests {
         scaler.unscale(&bad).unwrap();
         assert_eq!(scaler.found_inf().double_value(&[0]), 1.0);
         scaler.update().unwrap();
-        assert_eq!(scaler.state(), ScalerState { scale: 32_768.0, growth_tracker: 0 });
+        assert_eq!(scaler.state().unwrap(), ScalerState { scale: 32_768.0, growth_tracker: 0, skipped: 1 });
         for _ in 0..2000 {
             let good = [Tensor::from_slice(&[32_768.0f32])];
             scaler.unscale(&good).unwrap();
             assert_eq!(good[0].double_value(&[0]), 1.0);
             scaler.update().unwrap();
         }
-        assert_eq!(scaler.state(), ScalerState { scale: 65_536.0, growth_tracker: 0 });
+        assert_eq!(scaler.state().unwrap(), ScalerState { scale: 65_536.0, growth_tracker: 0, skipped: 1 });
     }
 
     #[test]

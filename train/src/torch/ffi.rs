@@ -9,7 +9,17 @@ pub type Handle = *mut c_void;
 
 unsafe extern "C" {
     fn yf_free(message: *mut c_char);
-    pub fn yf_load_cuda() -> *mut c_char;
+    pub fn yf_load_cuda(object: *const u8, size: usize) -> *mut c_char;
+    pub fn yf_own_stream(device: c_int) -> *mut c_char;
+    pub fn yf_graph_new(graph: *mut *mut c_void) -> *mut c_char;
+    pub fn yf_graph_begin(graph: *mut c_void, shares_pool_with: *mut c_void) -> *mut c_char;
+    pub fn yf_graph_end(graph: *mut c_void) -> *mut c_char;
+    pub fn yf_graph_replay(graph: *mut c_void) -> *mut c_char;
+    pub fn yf_graph_free(graph: *mut c_void);
+    pub fn yf_read_back(tensor: Handle, host: *mut Handle, event: *mut *mut c_void) -> *mut c_char;
+    pub fn yf_event_ready(event: *mut c_void, ready: *mut c_int) -> *mut c_char;
+    pub fn yf_event_wait(event: *mut c_void) -> *mut c_char;
+    pub fn yf_event_free(event: *mut c_void);
     pub fn yf_autocast_enter(
         is_cuda: c_int,
         enabled: c_int,
@@ -62,7 +72,7 @@ unsafe extern "C" {
         eps: f64,
         found_inf: Handle,
     ) -> *mut c_char;
-    pub fn yf_lerp(to: *const Handle, from: *const Handle, n: usize, weight: f64) -> *mut c_char;
+    pub fn yf_lerp(to: *const Handle, from: *const Handle, n: usize, weight: Handle) -> *mut c_char;
     pub fn yf_zero(tensors: *const Handle, n: usize) -> *mut c_char;
     pub fn yf_add_to_each(tensors: *const Handle, n: usize, value: Handle) -> *mut c_char;
     pub fn yf_channels_last(param: Handle) -> *mut c_char;
@@ -70,6 +80,7 @@ unsafe extern "C" {
     pub fn yf_to_device(host: Handle, device: c_int, out: *mut Handle) -> *mut c_char;
     pub fn yf_flags(tf32: c_int, benchmark: c_int, deterministic: c_int) -> *mut c_char;
     pub fn yf_peak_memory(device: c_int, bytes: *mut i64) -> *mut c_char;
+    pub fn yf_empty_cache() -> *mut c_char;
     pub fn yf_synchronize(device: c_int) -> *mut c_char;
 }
 

@@ -3,11 +3,11 @@
 use super::ffi::{self, TorchError, check, handle, handles};
 use super::{Kind, Tensor};
 
-/// `to += weight * (from - to)` for each pair.
-pub fn lerp(to: &[Tensor], from: &[Tensor], weight: f64) -> Result<(), TorchError> {
+/// `to += weight * (from - to)` for each pair; `weight` is one number on their device.
+pub fn lerp(to: &[Tensor], from: &[Tensor], weight: &Tensor) -> Result<(), TorchError> {
     let (a, b) = (handles(to), handles(from));
     // SAFETY: both lists hold live tensors of the same number.
-    check(unsafe { ffi::yf_lerp(a.as_ptr(), b.as_ptr(), a.len().min(b.len()), weight) })
+    check(unsafe { ffi::yf_lerp(a.as_ptr(), b.as_ptr(), a.len().min(b.len()), handle(weight)) })
 }
 
 /// Fills each with zeros.

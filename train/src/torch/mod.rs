@@ -4,15 +4,20 @@ mod amp;
 mod executor;
 mod ffi;
 mod foreach;
+mod graph;
 mod parameters;
+mod readback;
 mod runtime;
 
 pub use amp::{Autocast, GradScaler, ScalerState};
 pub use executor::{Executor, Mode};
 pub use ffi::TorchError;
 pub use foreach::{adamw, add_to_each, clip_gradients, lerp, sgd, unscale, zero};
+pub use graph::CudaGraph;
 pub use parameters::{Parameters, to_array, to_tensor};
+pub use readback::Readback;
 pub use runtime::{
-    channels_last, default_flags, limit_threads, open_device, peak_memory, seed, synchronize, upload,
+    channels_last, default_flags, empty_cache, limit_threads, open_device, peak_memory, seed, synchronize,
+    upload,
 };
 pub use tch::{Device, IndexOp, Kind, Reduction, Tensor, no_grad};

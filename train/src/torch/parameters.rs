@@ -12,14 +12,37 @@ pub struct Parameters {
     pub declared: Vec<Param>,
     /// The tensors, float32 on one device.
     pub tensors: Vec<Tensor>,
+    /// All buffers side by side, of which those among `tensors` are parts: one operation reaches them all.
+    flat_buffers: Tensor,
 }
 
 impl Parameters {
+    /// Tensors that are there already, each of its declaration's shape.
+    pub fn new(declared: Vec<Param>, mut tensors: Vec<Tensor>) -> Self {
+        let device = tensors.first().map_or(Device::Cpu, Tensor::device);
+        let flat_buffers = no_grad(|| {
+            let is_buffer = |(p, _): &(&Param, &mut Tensor)| p.role == Role::Buffer;
+            let buffers: Vec<&mut Tensor> =
+                declared.iter().zip(&mut tensors).filter(is_buffer).map(|(_, t)| t).collect();
+            let mut flat: Vec<Tensor> = buffers.iter().map(|t| t.reshape([-1])).collect();
+            flat.push(Tensor::zeros([0], (Kind::Float, device)));
+            let flat = Tensor::cat(&flat, 0);
+            let mut start = 0;
+            for buffer in buffers {
+                let length = buffer.numel() as i64;
+                *buffer = flat.narrow(0, start, length).view(&buffer.size()[..]);
+                start += length;
+            }
+            flat
+        });
+        Parameters { declared, tensors, flat_buffers }
+    }
+
     /// Fresh ones, drawn from libtorch's generator in the order of the graph.
     pub fn fresh(graph: &Graph, device: Device) -> Self {
         // Drawn on the CPU, so that a seed gives the same network on every device.
         let tensors = graph.params.iter().map(|p| initial(p).to_device(device)).collect();
-        Parameters { declared: graph.params.clone(), tensors }
+        Parameters::new(graph.params.clone(), tensors)
     }
 
     /// Those of a weights file.
@@ -32,13 +55,13 @@ impl Parameters {
             Some(array) => to_tensor(array).to_device(device),
             None => initial(p).to_device(device),
         });
-        Ok(Parameters { declared: graph.params.clone(), tensors: tensors.collect() })
+        Ok(Parameters::new(graph.params.clone(), tensors.collect()))
     }
 
     /// A copy that shares nothing.
     pub fn copy(&self) -> Self {
         let tensors = no_grad(|| self.tensors.iter().map(|t| t.detach().copy()).collect());
-        Parameters { declared: self.declared.clone(), tensors }
+        Parameters::new(self.declared.clone(), tensors)
     }
 
     /// The trained ones are to have gradients from now on.
@@ -64,6 +87,19 @@ impl Parameters {
     /// Running statistics.
     pub fn buffers(&self) -> impl Iterator<Item = (&Param, &Tensor)> {
         self.declared.iter().zip(&self.tensors).filter(|(p, _)| p.role == Role::Buffer)
+    }
+
+    /// Running statistics that are not finite are taken from `healthy`, of the same graph.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn mend_buffers(&self, healthy: &Parameters) -> Result<(), TorchError> {
+        no_grad(|| {
+            let buffers = &self.flat_buffers;
+            let mended = buffers.f_where_self(&buffers.f_isfinite()?, &healthy.flat_buffers)?;
+            buffers.shallow_clone().f_copy_(&mended)
+        })?;
+        Ok(())
     }
 
     /// All by name, on the host.

@@ -3,7 +3,10 @@
 use super::ffi::{self, TorchError, check, handle};
 use super::{Device, Tensor};
 
-/// Opens a device. `None` takes a GPU where there is one. A GPU is looked for only in a libtorch that has its
+/// `cuda.cpp` as a shared object.
+const CUDA_HALF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libyf_cuda.so"));
+
+/// Opens a device; this thread then computes on a stream of its own there. `None` takes a GPU where there is one. A GPU is looked for only in a libtorch that has its
 /// CUDA half, which is loaded here, before anything asks torch about CUDA: it keeps its first answer.
 ///
 /// # Errors
@@ -14,11 +17,15 @@ pub fn open_device(wanted: Option<&yf_plan::Device>) -> Result<Device, TorchErro
         Some(yf_plan::Device::Cuda(indices)) => indices.first().copied().unwrap_or(0),
         None => 0,
     };
-    // SAFETY: a call without arguments.
-    let loaded = check(unsafe { ffi::yf_load_cuda() });
+    // SAFETY: the object lives as long as the program.
+    let loaded = check(unsafe { ffi::yf_load_cuda(CUDA_HALF.as_ptr(), CUDA_HALF.len()) });
     let count = if loaded.is_ok() { tch::Cuda::device_count() as usize } else { 0 };
     match (wanted, loaded) {
-        (_, Ok(())) if index < count => Ok(Device::Cuda(index)),
+        (_, Ok(())) if index < count => {
+            // SAFETY: a plain number.
+            check(unsafe { ffi::yf_own_stream(index as i32) })?;
+            Ok(Device::Cuda(index))
+        }
         (None, _) => Ok(Device::Cpu),
         (Some(_), Err(e)) => Err(TorchError(format!(
             "this libtorch has no CUDA ({}); run `make cuda`, or use --device cpu",
@@ -84,6 +91,12 @@ pub fn peak_memory(device: Device) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
     line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kb| kb * 1024)
+}
+
+/// Gives the GPU memory back that nothing uses.
+pub fn empty_cache() -> Result<(), TorchError> {
+    // SAFETY: a call without arguments.
+    check(unsafe { ffi::yf_empty_cache() })
 }
 
 /// Waits until the device has done all it was given.

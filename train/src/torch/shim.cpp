@@ -1,10 +1,18 @@
-// What tch lacks: autocast with a chosen type, foreach and fused operations, memory formats, device memory.
-// Needs libtorch_cpu and libc10 only. Every call returns null, or a message that yf_free frees.
+// What tch lacks: autocast with a chosen type, foreach and fused operations, memory formats, device memory, events.
+// Needs libtorch_cpu and libc10 only; what needs libtorch_cuda is in cuda.cpp, reached through its table once loaded.
+// Every call returns null, or a message that yf_free frees.
+#include "cuda.h"
+
 #include <ATen/ATen.h>
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
 
+#include <c10/core/Event.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
 #include <dlfcn.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <cstring>
 #include <optional>
 #include <vector>
@@ -26,6 +34,14 @@ static char* guarded(F&& body) {
   }
 }
 
+// Passes a message of the CUDA half on.
+static void throw_if(char* message) {
+  if (!message) return;
+  std::string text(message);
+  free(message);
+  TORCH_CHECK(false, text);
+}
+
 static std::vector<Tensor> list(const Handle* handles, size_t n) {
   std::vector<Tensor> tensors;
   tensors.reserve(n);
@@ -41,12 +57,83 @@ extern "C" {
 
 void yf_free(char* message) { free(message); }
 
-// Must run before anything asks torch about CUDA: it keeps its first answer.
-char* yf_load_cuda() {
+static const YfCuda* cuda_half = nullptr;
+
+static const YfCuda& cuda() {
+  TORCH_CHECK(cuda_half, "the CUDA half is not loaded");
+  return *cuda_half;
+}
+
+// A shared object from memory: no file to install, find or clean up.
+static void* load(const void* object, size_t size) {
+  int file = memfd_create("yf_cuda", MFD_CLOEXEC);
+  TORCH_CHECK(file >= 0 && write(file, object, size) == static_cast<ssize_t>(size), "no memory for the CUDA half");
+  auto path = "/proc/self/fd/" + std::to_string(file);
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  close(file);
+  TORCH_CHECK(library, dlerror());
+  return library;
+}
+
+// Must run before anything asks torch about CUDA: it keeps its first answer. The object is cuda.cpp's.
+char* yf_load_cuda(const void* object, size_t size) {
   return guarded([&] {
+    if (cuda_half) return;
     TORCH_CHECK(dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL), dlerror());
+    auto table = reinterpret_cast<const YfCuda* (*)()>(dlsym(load(object, size), "yf_cuda"));
+    TORCH_CHECK(table, "the CUDA half has no table");
+    cuda_half = table();
   });
 }
+
+char* yf_own_stream(int device) {
+  return guarded([&] { throw_if(cuda().own_stream(device)); });
+}
+
+char* yf_graph_new(void** graph) {
+  return guarded([&] { throw_if(cuda().graph_new(graph)); });
+}
+
+char* yf_graph_begin(void* graph, void* shares_pool_with) {
+  return guarded([&] { throw_if(cuda().graph_begin(graph, shares_pool_with)); });
+}
+
+char* yf_graph_end(void* graph) {
+  return guarded([&] { throw_if(cuda().graph_end(graph)); });
+}
+
+char* yf_graph_replay(void* graph) {
+  return guarded([&] { throw_if(cuda().graph_replay(graph)); });
+}
+
+void yf_graph_free(void* graph) {
+  if (cuda_half) cuda_half->graph_free(graph);
+}
+
+// A copy to pinned memory that nobody waits for, and an event that says when it is there.
+char* yf_read_back(Handle tensor, Handle* host, void** event) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    auto options = tensor->options().device(at::kCPU).pinned_memory(true).requires_grad(false);
+    auto pinned = at::empty(tensor->sizes(), options);
+    pinned.copy_(*tensor, /*non_blocking=*/true);
+    c10::impl::VirtualGuardImpl impl(tensor->device().type());
+    auto recorded = std::make_unique<c10::Event>(tensor->device().type());
+    recorded->record(impl.getStream(tensor->device()));
+    *host = new Tensor(pinned);
+    *event = recorded.release();
+  });
+}
+
+char* yf_event_ready(void* event, int* ready) {
+  return guarded([&] { *ready = static_cast<c10::Event*>(event)->query(); });
+}
+
+char* yf_event_wait(void* event) {
+  return guarded([&] { static_cast<c10::Event*>(event)->synchronize(); });
+}
+
+void yf_event_free(void* event) { delete static_cast<c10::Event*>(event); }
 
 // kind: c10::ScalarType's number
 char* yf_autocast_enter(int is_cuda, int enabled, int kind, int* was_enabled, int* was_kind) {
@@ -114,11 +201,13 @@ char* yf_fused_adamw(const Handle* params, const Handle* gradients, const Handle
   });
 }
 
-// to += weight * (from - to)
-char* yf_lerp(const Handle* to, const Handle* from, size_t n, double weight) {
+// to += weight * (from - to), where the weight is one number on the device.
+char* yf_lerp(const Handle* to, const Handle* from, size_t n, Handle weight) {
   return guarded([&] {
     at::NoGradGuard guard;
-    at::_foreach_lerp_(list(to, n), list(from, n), at::Scalar(weight));
+    auto way = at::_foreach_sub(list(from, n), list(to, n));
+    at::_foreach_mul_(way, *weight);
+    at::_foreach_add_(list(to, n), way);
   });
 }
 
@@ -172,6 +261,10 @@ char* yf_peak_memory(int device, int64_t* bytes) {
     auto stats = at::accelerator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
     *bytes = stats.reserved_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
   });
+}
+
+char* yf_empty_cache() {
+  return guarded([&] { at::accelerator::emptyCache(); });
 }
 
 char* yf_synchronize(int device) {

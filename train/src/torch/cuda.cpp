@@ -1,0 +1,61 @@
+// The half that needs libtorch_cuda: CUDA graphs. Built as a shared object of its own, kept inside the program, and
+// loaded after libtorch_cuda, so that the program itself starts on machines without CUDA.
+#include "cuda.h"
+
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <cstring>
+
+template <class F>
+static char* guarded(F&& body) {
+  try {
+    body();
+    return nullptr;
+  } catch (const c10::Error& e) {
+    return strdup(e.what_without_backtrace());
+  } catch (const std::exception& e) {
+    return strdup(e.what());
+  } catch (...) {
+    return strdup("unknown C++ exception");
+  }
+}
+
+using Graph = at::cuda::CUDAGraph;
+
+static char* own_stream(int device) {
+  return guarded([&] {
+    auto index = static_cast<c10::DeviceIndex>(device);
+    c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, index));
+  });
+}
+
+static char* graph_new(void** graph) {
+  return guarded([&] { *graph = new Graph(); });
+}
+
+// Only this thread is held to what a capture allows: others go on decoding and pinning memory.
+static char* graph_begin(void* graph, void* shares_pool_with) {
+  return guarded([&] {
+    at::cuda::MempoolId_t pool{0, 0};
+    if (shares_pool_with) pool = static_cast<Graph*>(shares_pool_with)->pool();
+    static_cast<Graph*>(graph)->capture_begin(pool, cudaStreamCaptureModeThreadLocal);
+  });
+}
+
+static char* graph_end(void* graph) {
+  return guarded([&] { static_cast<Graph*>(graph)->capture_end(); });
+}
+
+static char* graph_replay(void* graph) {
+  return guarded([&] { static_cast<Graph*>(graph)->replay(); });
+}
+
+static void graph_free(void* graph) {
+  free(guarded([&] { delete static_cast<Graph*>(graph); }));
+}
+
+extern "C" __attribute__((visibility("default"))) const YfCuda* yf_cuda() {
+  static const YfCuda half{own_stream, graph_new, graph_begin, graph_end, graph_replay, graph_free};
+  return &half;
+}
