@@ -2,18 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use yf_models::Weights;
 use yf_models::builder::Builder;
 use yf_models::error::ShapeError;
 use yf_models::graph::{Head, LayerSummary};
 use yf_models::weights::{Array, Header};
+use yf_models::{Param, Weights};
 
 use super::*;
 
+mod values;
+
 /// A graph of one layer over `x`, a map of 2x4x4; nothing of it decodes boxes.
 fn graph_of(emit: impl FnOnce(&mut Builder, ValueId) -> Result<ValueId, ShapeError>) -> Graph {
+    graph_over([2, 4, 4], emit)
+}
+
+/// The same over a map of any size.
+fn graph_over(
+    size: [usize; 3],
+    emit: impl FnOnce(&mut Builder, ValueId) -> Result<ValueId, ShapeError>,
+) -> Graph {
     let mut g = Builder::default();
-    let x = g.input("images", vec![2, 4, 4]);
+    let x = g.input("images", size.to_vec());
     let output = emit(&mut g, x).unwrap();
     let mut graph =
         g.finish(vec![output], Head { maps: vec![], strides: vec![], reg_max: 16, classes: 1 }, vec![]);
@@ -28,9 +38,20 @@ fn graph_of(emit: impl FnOnce(&mut Builder, ValueId) -> Result<ValueId, ShapeErr
     graph
 }
 
+/// With every parameter 1.
 fn written(graph: Graph, fp16: bool) -> Result<GraphProto, ExportError> {
-    let ones = |shape: &Vec<usize>| Array { shape: shape.clone(), data: vec![1.0; shape.iter().product()] };
-    let tensors: BTreeMap<_, _> = graph.params.iter().map(|p| (p.name.clone(), ones(&p.shape))).collect();
+    weighted(graph, fp16, |_, shape| vec![1.0; shape.iter().product()])
+}
+
+/// With the elements that `fill` gives the parameter of a number and a shape.
+fn weighted(
+    graph: Graph,
+    fp16: bool,
+    fill: impl Fn(usize, &[usize]) -> Vec<f32>,
+) -> Result<GraphProto, ExportError> {
+    let array =
+        |(i, p): (usize, &Param)| (p.name.clone(), Array { shape: p.shape.clone(), data: fill(i, &p.shape) });
+    let tensors: BTreeMap<_, _> = graph.params.iter().enumerate().map(array).collect();
     let header = Header {
         model: "tiny".into(),
         config: String::new(),
