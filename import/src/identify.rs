@@ -169,3 +169,23 @@ fn weights(checkpoint: Checkpoint, network: &Network) -> Identified {
     let header = Header { epoch, ..Header::new(network, names, imgsz) };
     Identified { weights: Weights { header, tensors: checkpoint.tensors }, names: source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_networks_have_the_same_tensors() {
+        let mut seen: BTreeMap<Vec<(String, Vec<usize>)>, String> = BTreeMap::new();
+        for network in known(3) {
+            let params = network.graph(SIDE, SIDE).unwrap().params;
+            let mut tensors: Vec<_> = params.into_iter().map(|param| (param.name, param.shape)).collect();
+            tensors.sort();
+            let classes = tensors.iter().find(|(name, _)| name.ends_with(".cv3.0.2.weight"));
+            assert_eq!(classes.unwrap().1[0], 3, "{}", network.name());
+            let other = seen.insert(tensors, network.name().to_owned());
+            assert_eq!(other, None, "{}", network.name());
+        }
+        assert_eq!(seen.len(), 5 * BUILT_IN.len());
+    }
+}
