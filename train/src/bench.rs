@@ -1,5 +1,6 @@
 //! `yf bench train`: where the time of a training step goes, and how far it is from the network alone.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -8,15 +9,19 @@ use yf_plan::BenchPlan;
 
 use crate::Error;
 use crate::feed::Batch;
-use crate::learner::Learner;
+use crate::learner::{Learner, Losses};
 use crate::output;
 use crate::schedule::Schedule;
 use crate::setup::Setup;
 use crate::targets;
 use crate::torch;
+use crate::trainer::IN_FLIGHT;
 
-/// So many steps, and at least one epoch, are not timed: caches fill, kernels are chosen for both sizes of batch.
-const WARM_UP: usize = 3;
+/// Steps on one batch before anything is timed: kernels are chosen, the step is recorded.
+const WARM_UP: usize = 8;
+
+/// Steps of the breakdown by stage, which waits for the device after each and so is not the speed of a run.
+const STAGED: usize = 20;
 
 /// What a measurement found. Stages are milliseconds a batch.
 #[derive(Debug, Serialize)]
@@ -27,11 +32,13 @@ struct Report {
     imgsz: usize,
     batch: usize,
     steps: usize,
-    /// Pairs a second, everything included.
+    /// Pairs a second of a first epoch, in which every pair is decoded, everything included.
+    first_epoch_pairs_per_s: f64,
+    /// Pairs a second of the epochs after it, everything included.
     pairs_per_s: f64,
     /// Pairs a second of forward, loss, backward and step on one batch that is there already.
     resident_pairs_per_s: f64,
-    /// The first over the second.
+    /// The second over the third.
     ratio: f64,
     wait_ms: f64,
     augment_ms: f64,
@@ -52,11 +59,13 @@ pub fn bench(plan: &BenchPlan) -> Result<(), Error> {
     parameters.channels_last()?;
     let schedule = Schedule::new(&plan.train.recipe, setup.feed.batches());
     let learner = Learner::new(&setup.graph, parameters, &plan.train.recipe, &schedule, setup.device)?;
-    let mut stopwatch = Stopwatch { setup: &setup, plan, learner, schedule, stages: [0.0; 4] };
-    let (pairs, seconds) = stopwatch.end_to_end()?;
+    let mut stopwatch = Stopwatch { setup: &setup, plan, learner, schedule, flight: VecDeque::new() };
     let resident = stopwatch.resident()?;
-    let stages = stopwatch.stages.map(|total| total * 1e3 / plan.steps.max(1) as f64);
-    let pairs_per_s = pairs as f64 / seconds;
+    // An epoch of its own number: its pictures are the same, its dice are not.
+    let first = stopwatch.steps(0, setup.feed.batches())?;
+    let pairs_per_s = stopwatch.steps(1, plan.steps)?;
+    let peak = torch::peak_memory(setup.device);
+    let stages = stopwatch.stages()?;
     let report = Report {
         model: setup.network.name().to_owned(),
         device: format!("{:?}", setup.device),
@@ -64,6 +73,7 @@ pub fn bench(plan: &BenchPlan) -> Result<(), Error> {
         imgsz: plan.train.imgsz,
         batch: plan.train.recipe.batch,
         steps: plan.steps,
+        first_epoch_pairs_per_s: first,
         pairs_per_s,
         resident_pairs_per_s: resident,
         ratio: pairs_per_s / resident,
@@ -72,7 +82,7 @@ pub fn bench(plan: &BenchPlan) -> Result<(), Error> {
         gradient_ms: stages[2],
         step_ms: stages[3],
         tflops: 3.0 * cost::of(&setup.graph).gflops() * pairs_per_s / 1e3,
-        peak_memory_gb: torch::peak_memory(setup.device) as f64 / 1e9,
+        peak_memory_gb: peak as f64 / 1e9,
     };
     print(&report, plan.json);
     Ok(())
@@ -83,39 +93,29 @@ struct Stopwatch<'a> {
     plan: &'a BenchPlan,
     learner: Learner,
     schedule: Schedule,
-    /// Seconds: waiting for decoded pairs, augmentation, gradients, optimizer.
-    stages: [f64; 4],
+    flight: VecDeque<Losses>,
 }
 
 impl Stopwatch<'_> {
-    /// Pairs and seconds of the timed steps, data loading included. Epochs follow one another as in a run.
-    fn end_to_end(&mut self) -> Result<(usize, f64), Error> {
-        let warm_up = self.setup.feed.batches().max(WARM_UP);
-        let (mut pairs, mut done, mut started) = (0, 0, Instant::now());
-        for epoch in 0.. {
-            let mut feed = self.setup.feed.epoch(epoch, self.setup.augmentation.clone());
-            loop {
-                let at = Instant::now();
-                let Some(decoded) = feed.next() else { break };
-                let decoded = decoded.and_then(|inner| inner)?;
-                let waited = at.elapsed().as_secs_f64();
-                let (batch, augmented) = self.timed(|s| Ok(s.setup.feed.batch(&decoded)?))?;
-                let (count, stages) = self.learn(&batch)?;
-                if done >= warm_up {
-                    pairs += count;
-                    let all = [waited, augmented, stages[0], stages[1]];
-                    (0..4).for_each(|i| self.stages[i] += all[i]);
-                }
+    /// Pairs a second over `steps` steps that begin with `epoch`, data loading included. Epochs follow one another as
+    /// in a run.
+    fn steps(&mut self, epoch: usize, steps: usize) -> Result<f64, Error> {
+        let started = Instant::now();
+        let (mut pairs, mut done) = (0, 0);
+        for epoch in epoch.. {
+            for decoded in self.setup.feed.epoch(epoch, self.setup.augmentation.clone()) {
+                let batch = self.setup.feed.batch(&decoded.and_then(|inner| inner)?)?;
+                self.gradient(&batch)?;
+                self.optimize()?;
+                pairs += batch.labels.len();
                 done += 1;
-                if done == warm_up {
-                    started = Instant::now();
-                }
-                if done == warm_up + self.plan.steps {
-                    return Ok((pairs, started.elapsed().as_secs_f64()));
+                if done == steps {
+                    torch::synchronize(self.setup.device)?;
+                    return Ok(pairs as f64 / started.elapsed().as_secs_f64());
                 }
             }
         }
-        Ok((pairs, started.elapsed().as_secs_f64()))
+        Ok(0.0)
     }
 
     /// Pairs a second where one batch is learned again and again.
@@ -124,31 +124,57 @@ impl Stopwatch<'_> {
         let decoded =
             decoded.ok_or_else(|| Error::Other("there are no training pairs".to_owned()))?.and_then(|d| d)?;
         let batch = self.setup.feed.batch(&decoded)?;
-        self.learn(&batch)?;
-        let started = Instant::now();
-        for _ in 0..self.plan.steps {
-            self.learn(&batch)?;
+        let mut started = Instant::now();
+        for step in 0..WARM_UP + self.plan.steps {
+            if step == WARM_UP {
+                torch::synchronize(self.setup.device)?;
+                started = Instant::now();
+            }
+            self.gradient(&batch)?;
+            self.optimize()?;
         }
+        torch::synchronize(self.setup.device)?;
         Ok((batch.labels.len() * self.plan.steps) as f64 / started.elapsed().as_secs_f64())
     }
 
-    /// Pairs of the batch, seconds of its gradients and of the step.
-    fn learn(&mut self, batch: &Batch) -> Result<(usize, [f64; 2]), Error> {
+    /// Milliseconds a batch of waiting for decoded pairs, augmentation, gradients and the optimizer, each to its end on
+    /// the device.
+    fn stages(&mut self) -> Result<[f64; 4], Error> {
+        let mut sums = [0.0; 4];
+        let mut feed = self.setup.feed.epoch(2, self.setup.augmentation.clone());
+        let mut done = 0;
+        while done < STAGED {
+            let started = Instant::now();
+            let Some(decoded) = feed.next() else { break };
+            let decoded = decoded.and_then(|inner| inner)?;
+            sums[0] += started.elapsed().as_secs_f64();
+            let (batch, augment) = self.timed(|s| Ok(s.setup.feed.batch(&decoded)?))?;
+            let ((), gradient) = self.timed(|s| s.gradient(&batch))?;
+            let ((), step) = self.timed(Self::optimize)?;
+            [augment, gradient, step].iter().zip(&mut sums[1..]).for_each(|(time, sum)| *sum += time);
+            done += 1;
+        }
+        Ok(sums.map(|sum| sum * 1e3 / done.max(1) as f64))
+    }
+
+    fn gradient(&mut self, batch: &Batch) -> Result<(), Error> {
         let side = self.plan.train.imgsz;
+        let (classes, rows, device) = (self.setup.names.len(), self.setup.rows, self.setup.device);
+        let targets = targets::of(&batch.labels, (side, side), classes, rows, device)?;
+        let inputs = batch.inputs(&self.setup.graph, self.plan.train.modality)?;
+        self.flight.push_back(self.learner.accumulate(&inputs, &targets)?);
+        if self.flight.len() > IN_FLIGHT {
+            self.flight.pop_front().map(|losses| losses.parts()).transpose()?;
+        }
+        Ok(())
+    }
+
+    fn optimize(&mut self) -> Result<(), Error> {
         let rates = self.schedule.at(usize::MAX / 2, 0);
-        let ((), gradient) = self.timed(|s| {
-            let targets = targets::of(&batch.labels, (side, side), s.setup.names.len(), s.setup.device)?;
-            let inputs = batch.inputs(&s.setup.graph, s.plan.train.modality)?;
-            s.learner.accumulate(&inputs, &targets)?;
-            Ok(())
-        })?;
-        let ((), step) = self.timed(|s| {
-            if s.learner.pending >= rates.accumulate {
-                s.learner.step(&rates)?;
-            }
-            Ok(())
-        })?;
-        Ok((batch.labels.len(), [gradient, step]))
+        if self.learner.pending >= rates.accumulate {
+            self.learner.step(&rates)?;
+        }
+        Ok(())
     }
 
     /// Runs `work` to its end on the device, and says how long that took.
@@ -167,6 +193,7 @@ fn print(report: &Report, json: bool) {
     }
     let Report { model, device, precision, imgsz, batch, steps, .. } = report;
     output::line(&format!("{model}, {imgsz} px, batch {batch}, {precision}, {device}, {steps} steps"));
+    output::line(&format!("first epoch           {:9.1} pairs/s", report.first_epoch_pairs_per_s));
     output::line(&format!("end to end            {:9.1} pairs/s", report.pairs_per_s));
     output::line(&format!(
         "network on one batch  {:9.1} pairs/s  (ratio {:.2})",

@@ -14,6 +14,7 @@ use yf_plan::TrainPlan;
 use crate::Error;
 use crate::augment::Augmentation;
 use crate::feed::{Feed, Settings};
+use crate::targets::Rows;
 use crate::torch::{self, Device, Parameters};
 use crate::validator::Validator;
 
@@ -31,6 +32,8 @@ pub struct Setup {
     pub augmentation: Augmentation,
     /// The training pairs.
     pub feed: Feed,
+    /// Sizes of the training pairs' targets.
+    pub rows: Rows,
     /// The validation pairs.
     pub validator: Validator,
 }
@@ -66,6 +69,7 @@ impl Setup {
             network,
             graph,
             augmentation: Augmentation::from(&plan.recipe),
+            rows: Rows::of(feed.labels()),
             feed,
             validator,
         })

@@ -29,7 +29,7 @@ const MAX_BAD_BATCHES: usize = 5;
 /// A network that starts from nothing finds little in fewer optimizer steps.
 const FEW_STEPS: usize = 500;
 /// Batches that may be on their way while the next are given to the device.
-const IN_FLIGHT: usize = 4;
+pub const IN_FLIGHT: usize = 4;
 /// A loss scale below this means that something is wrong with more than the scale.
 const LOW_SCALE: f64 = 1.0;
 
@@ -286,7 +286,8 @@ impl Run {
     /// One batch: its gradients, and a step when enough have gathered.
     fn batch(&mut self, batch: &Batch, epoch: usize, index: usize, flight: &mut Flight) -> Result<(), Error> {
         let side = self.plan.imgsz;
-        let targets = targets::of(&batch.labels, (side, side), self.setup.names.len(), self.setup.device)?;
+        let (classes, device) = (self.setup.names.len(), self.setup.device);
+        let targets = targets::of(&batch.labels, (side, side), classes, self.setup.rows, device)?;
         let inputs = batch.inputs(&self.setup.graph, self.plan.modality)?;
         let rates = self.schedule.at(self.progress.batches, epoch);
         let losses = self.learner.accumulate(&inputs, &targets)?;

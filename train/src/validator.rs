@@ -12,10 +12,11 @@ use yf_data::metrics::{Evaluator, Metrics, Truth};
 use yf_models::{Graph, decode};
 use yf_plan::Modality;
 
+use crate::Error;
 use crate::feed::{blank, inputs, read_labels};
 use crate::loss::{Loss, Targets};
+use crate::targets::{self, Rows};
 use crate::torch::{self, Device, Executor, Mode, Parameters, Tensor, no_grad};
-use crate::{Error, targets};
 
 /// A split of a data set, and the network's graph with its boxes decoded.
 pub struct Validator {
@@ -132,7 +133,7 @@ impl Validator {
                 self.labels[*index].iter().map(|l| moved(l, letterbox, (width, height))).collect()
             })
             .collect();
-        targets::of(&moved, (height, width), self.graph.head.classes, self.device)
+        targets::of(&moved, (height, width), self.graph.head.classes, Rows::of(&moved), self.device)
     }
 
     fn score(&self, raw: &[f32], batch: &Letterboxed, evaluator: &mut Evaluator) {

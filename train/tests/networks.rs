@@ -8,7 +8,7 @@ use yf_models::{Graph, Network, decode};
 use yf_plan::Recipe;
 use yf_train::learner::Learner;
 use yf_train::schedule::Schedule;
-use yf_train::targets;
+use yf_train::targets::{self, Rows};
 use yf_train::torch::{self, Autocast, Device, Executor, IndexOp, Kind, Mode, Parameters, Tensor, no_grad};
 
 /// Largest differences from the reference, in pixels and in score.
@@ -63,7 +63,7 @@ fn every_trained_parameter_gets_a_finite_gradient() {
         // A fresh cell guesses a box of 15 strides: one object for each map of the head.
         let of = |class, side| BoxLabel { class, cx: 0.5, cy: 0.5, w: side, h: side };
         let labels = [vec![of(0, 0.24), of(1, 0.94)], vec![of(1, 0.48)]];
-        let targets = targets::of(&labels, (SIDE, SIDE), 2, Device::Cpu).unwrap();
+        let targets = targets::of(&labels, (SIDE, SIDE), 2, Rows::of(&labels), Device::Cpu).unwrap();
         let inputs: Vec<Tensor> = graph
             .inputs
             .iter()
