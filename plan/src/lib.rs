@@ -73,6 +73,9 @@ pub struct TrainPlan {
     pub skip_bad: bool,
     /// The run's folder, already created and empty; or the folder of the run to resume.
     pub run: PathBuf,
+    /// Find the largest batch that fits the GPU before anything else, and put it into the recipe.
+    #[serde(default)]
+    pub auto_batch: bool,
     /// Go on with the run in `run` from its `weights/last.safetensors`.
     pub resume: bool,
     /// Every hyperparameter.
@@ -148,6 +151,7 @@ mod tests {
             modality: Modality::Both,
             skip_bad: false,
             run: "/runs/train/exp".into(),
+            auto_batch: false,
             resume: false,
             recipe: Recipe { amp: Some(AmpKind::Bf16), seed: i64::MAX as u64, ..Recipe::default() },
         }

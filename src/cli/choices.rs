@@ -1,5 +1,8 @@
 //! Values with names: modality, cache, precision, optimizer, and the numbers with a range.
 
+use std::fmt;
+use std::str::FromStr;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
 
@@ -26,6 +29,45 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("a whole number of at least 1 is wanted".to_owned()),
         Ok(number) => Ok(number),
+    }
+}
+
+/// The value of `--batch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batch {
+    /// So many.
+    Fixed(usize),
+    /// As many as fit.
+    Auto,
+}
+
+impl Batch {
+    /// The number that was given; the default until one is found.
+    pub fn number(self) -> usize {
+        match self {
+            Batch::Fixed(number) => number,
+            Batch::Auto => yf_plan::Recipe::default().batch,
+        }
+    }
+}
+
+impl FromStr for Batch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Batch::Auto),
+            _ => text.parse().map(Batch::Fixed).map_err(|_| "a whole number or auto is wanted".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Batch::Fixed(number) => number.fmt(f),
+            Batch::Auto => f.write_str("auto"),
+        }
     }
 }
 

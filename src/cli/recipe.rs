@@ -3,7 +3,7 @@
 use clap::Args;
 use yf_plan::{AmpKind, Optimizer, PlanError, Recipe};
 
-use super::choices::{AMP, OPTIMIZER, choice};
+use super::choices::{AMP, Batch, OPTIMIZER, choice};
 
 /// Hyperparameters as flags.
 #[derive(Debug, Clone, Args)]
@@ -12,15 +12,18 @@ pub struct RecipeArgs {
     /// Passes over the training pairs
     #[arg(long, value_name = "N", default_value_t = Recipe::default().epochs)]
     epochs: usize,
-    /// Pairs a step
-    #[arg(long, value_name = "N", default_value_t = Recipe::default().batch)]
-    batch: usize,
+    /// Pairs a step, over all GPUs; auto takes as many as nine tenths of the GPU's memory hold
+    #[arg(long, value_name = "N|auto", default_value_t = Batch::Fixed(Recipe::default().batch))]
+    batch: Batch,
     /// Compute in reduced precision: fp16 with a dynamic loss scale, or bf16; alone it means fp16, on a CPU bf16
     #[arg(long, value_name = "KIND", num_args = 0..=1, default_missing_value = "fp16", value_parser = choice::<AmpKind>(AMP))]
     amp: Option<AmpKind>,
     /// First loss scale of fp16, 2^14 to 2^16
     #[arg(long, value_name = "SCALE", default_value_t = Recipe::default().amp_init_scale)]
     amp_init_scale: f64,
+    /// Products of fp32 in full precision on a GPU, instead of TF32
+    #[arg(long)]
+    no_tf32: bool,
     /// The optimizer; both take --momentum (AdamW as its beta1)
     #[arg(long, value_name = "NAME", default_value = "sgd", value_parser = choice::<Optimizer>(OPTIMIZER))]
     optimizer: Optimizer,
@@ -92,14 +95,20 @@ pub struct RecipeArgs {
 }
 
 impl RecipeArgs {
+    /// Whether `yf-train` is to find the batch.
+    pub fn auto_batch(&self) -> bool {
+        self.batch == Batch::Auto
+    }
+
     /// The recipe, every value within its range.
     pub fn recipe(self) -> Result<Recipe, PlanError> {
         let recipe = Recipe {
             epochs: self.epochs,
-            batch: self.batch,
+            batch: self.batch.number(),
             seed: self.seed,
             amp: self.amp,
             amp_init_scale: self.amp_init_scale,
+            tf32: !self.no_tf32,
             optimizer: self.optimizer,
             lr0: self.lr0,
             lrf: self.lrf,

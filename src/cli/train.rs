@@ -73,6 +73,7 @@ fn begin(args: TrainArgs) -> Result<(), Failure> {
 
 /// A plan for a new run, all but its folder.
 pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
+    let auto_batch = recipe.auto_batch();
     let recipe = recipe.recipe()?;
     let data = setup::data_yaml(setup.data.as_deref())?;
     let weights = setup.weights.as_deref().map(setup::existing).transpose()?;
@@ -104,6 +105,7 @@ pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
         modality: setup.modality,
         skip_bad: setup.skip_bad,
         run: PathBuf::new(),
+        auto_batch,
         resume: false,
         recipe,
     })

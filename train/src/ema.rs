@@ -25,10 +25,10 @@ impl Ema {
     ///
     /// # Errors
     /// What libtorch reports.
-    pub fn update(&mut self, parameters: &Parameters, found_inf: &Tensor) -> Result<(), TorchError> {
+    pub fn update(&self, parameters: &Parameters, found_inf: &Tensor) -> Result<(), TorchError> {
         let weight = no_grad(|| -> Result<Tensor, TorchError> {
             let taken = found_inf.f_squeeze()?.f_to_kind(Kind::Double)?.f_neg()?.f_add_scalar(1.0)?;
-            let _ = self.updates.f_add_(&taken)?;
+            let _ = self.updates.shallow_clone().f_add_(&taken)?;
             // 1 - DECAY (1 - e^(-updates / RAMP))
             let ramp = self.updates.f_div_scalar(-RAMP)?.f_exp()?;
             let moved = ramp.f_mul_scalar(DECAY)?.f_add_scalar(1.0 - DECAY)?;
@@ -57,7 +57,7 @@ mod tests {
     fn follows_the_weights_by_the_ramped_decay_and_not_where_a_step_was_skipped() {
         let number = |x: f64| Tensor::full([1], x, (Kind::Float, Device::Cpu));
         let one = |x: f64| Parameters::new(vec![], vec![number(x)]);
-        let mut ema = Ema::new(&one(1.0));
+        let ema = Ema::new(&one(1.0));
         let mut expected = 1.0;
         for update in 1..=3 {
             ema.update(&one(5.0), &number(0.0)).unwrap();

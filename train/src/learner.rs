@@ -6,7 +6,7 @@ use yf_plan::{AmpKind, Recipe};
 use crate::ema::Ema;
 use crate::loss::{Gains, Loss, Targets};
 use crate::optimizer::Optimizer;
-use crate::recording::Recordings;
+use crate::recording::{RecordedStep, Recordings};
 use crate::schedule::{Rates, Schedule};
 use crate::torch::{
     self, Autocast, Device, Executor, GradScaler, Kind, Mode, Parameters, Readback, ScalerState, Tensor,
@@ -29,6 +29,7 @@ pub struct Learner {
     /// Batches whose gradients wait for a step.
     pub pending: usize,
     recordings: Recordings,
+    recorded_step: RecordedStep,
     /// Gradients of the parameters, in the optimizer's order, once backward has made them: they stay where they are.
     gradients: Vec<Tensor>,
     executor: Executor,
@@ -89,6 +90,7 @@ impl Learner {
             parameters,
             pending: 0,
             recordings: Recordings::new(device),
+            recorded_step: RecordedStep::new(device),
             gradients: vec![],
             loss,
             autocast,
@@ -159,13 +161,17 @@ impl Learner {
         if self.gradients.is_empty() {
             self.gradients = self.optimizer.gradients();
         }
-        self.scaler.unscale(&self.gradients)?;
-        let _norm = torch::clip_gradients(&self.gradients, MAX_GRADIENT_NORM)?;
-        self.optimizer.step(rates, self.scaler.found_inf())?;
-        self.scaler.update()?;
-        torch::zero(&self.gradients)?;
+        self.optimizer.set_rates(rates)?;
         self.pending = 0;
-        self.ema.update(&self.parameters, self.scaler.found_inf())
+        let Learner { gradients, scaler, optimizer, ema, parameters, recorded_step, .. } = self;
+        recorded_step.run(|| {
+            scaler.unscale(gradients)?;
+            let _norm = torch::clip_gradients(gradients, MAX_GRADIENT_NORM)?;
+            optimizer.step(scaler.found_inf())?;
+            scaler.update()?;
+            torch::zero(gradients)?;
+            ema.update(parameters, scaler.found_inf())
+        })
     }
 
     /// Gradients that wait for a step, by parameter name.

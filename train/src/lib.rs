@@ -2,7 +2,7 @@
 //!
 //! The rooms by their jobs: [`setup`] opens what a plan names; [`feed`] makes batches of pairs ([`augment`]);
 //! [`learner`] turns batches into gradients ([`loss`], as CUDA graphs: [`recording`]) and steps ([`schedule`], [`optimizer`], [`ema`]);
-//! [`validator`] measures; [`checkpoint`] and [`records`] write down; [`trainer`] tells the whole story.
+//! [`memory`] finds batches that fit; [`validator`] measures; [`checkpoint`] and [`records`] write down; [`trainer`] tells the whole story.
 //! [`torch`] is the only door to libtorch.
 
 pub mod augment;
@@ -13,6 +13,7 @@ mod error;
 pub mod feed;
 pub mod learner;
 pub mod loss;
+pub mod memory;
 pub mod optimizer;
 mod output;
 pub mod recording;

@@ -29,6 +29,10 @@ struct Group {
 pub struct Optimizer {
     kind: Kind,
     groups: Vec<Group>,
+    /// Learning rates of the groups, then the momentum, on the device: a recorded step reads them there.
+    rates: Tensor,
+    /// AdamW's beta1, which no schedule changes.
+    beta1: f64,
 }
 
 impl Optimizer {
@@ -54,7 +58,21 @@ impl Optimizer {
         };
         let groups =
             vec![group(Role::Bias, 0.0), group(Role::Weight, weight_decay), group(Role::NormWeight, 0.0)];
-        Optimizer { kind, groups }
+        let device = parameters.tensors.first().map_or(torch::Device::Cpu, Tensor::device);
+        let rates = Tensor::zeros([groups.len() as i64 + 1], (torch::Kind::Float, device));
+        Optimizer { kind, groups, rates, beta1: 0.0 }
+    }
+
+    /// What the next steps are taken with.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn set_rates(&mut self, rates: &Rates) -> Result<(), TorchError> {
+        let host = [rates.lr[0], rates.lr[1], rates.lr[2], rates.momentum].map(|rate| rate as f32);
+        let sent = torch::upload(&Tensor::from_slice(&host), self.rates.device())?;
+        self.rates.f_copy_(&sent)?;
+        self.beta1 = rates.momentum;
+        Ok(())
     }
 
     /// The gradients of all parameters, once backward has made them.
@@ -62,12 +80,16 @@ impl Optimizer {
         self.groups.iter().flat_map(|g| &g.params).map(Tensor::grad).filter(Tensor::defined).collect()
     }
 
-    /// One step; nothing changes where `found_inf` (one float on the device) is 1.
+    /// One step with the rates of [`Optimizer::set_rates`]; nothing changes where `found_inf` (one float on the device)
+    /// is 1.
     ///
     /// # Errors
     /// What libtorch reports.
-    pub fn step(&self, rates: &Rates, found_inf: &Tensor) -> Result<(), TorchError> {
-        for (group, lr) in self.groups.iter().zip(rates.lr) {
+    pub fn step(&self, found_inf: &Tensor) -> Result<(), TorchError> {
+        let rate = |i: usize| no_grad(|| self.rates.f_select(0, i as i64));
+        let momentum = rate(self.groups.len())?;
+        for (at, group) in self.groups.iter().enumerate() {
+            let lr = rate(at)?;
             let gradients: Vec<Tensor> = group.params.iter().map(Tensor::grad).collect();
             match self.kind {
                 Kind::Sgd => {
@@ -75,7 +97,7 @@ impl Optimizer {
                         &group.params,
                         &gradients,
                         &group.first,
-                        (lr, rates.momentum, group.decay),
+                        (&lr, &momentum, group.decay),
                         found_inf,
                     )?;
                 }
@@ -88,7 +110,7 @@ impl Optimizer {
                         &group.params,
                         &gradients,
                         state,
-                        (lr, rates.momentum, BETA2, group.decay),
+                        (&lr, self.beta1, BETA2, group.decay),
                         found_inf,
                     )?;
                 }
@@ -171,10 +193,11 @@ mod tests {
     #[test]
     fn each_group_has_its_rate_and_only_weights_decay() {
         let parameters = parameters();
-        let optimizer = Optimizer::new(Kind::Sgd, &parameters, 0.5);
+        let mut optimizer = Optimizer::new(Kind::Sgd, &parameters, 0.5);
         let rates = Rates { lr: [0.1, 0.01, 0.001], momentum: 0.9, accumulate: 1 };
         let fine = Tensor::zeros([1], (torch::Kind::Float, Device::Cpu));
-        optimizer.step(&rates, &fine).unwrap();
+        optimizer.set_rates(&rates).unwrap();
+        optimizer.step(&fine).unwrap();
         // Nesterov's first step goes (1 + momentum) times the gradient, to which the decay adds .5 * 1.
         let expected = [1.0 - 0.1 * 1.9 * 2.0, 1.0 - 0.01 * 1.9 * 2.5, 1.0 - 0.001 * 1.9 * 2.0];
         for (value, expected) in values(&parameters).iter().zip(expected) {
@@ -182,13 +205,30 @@ mod tests {
         }
     }
 
+    /// Momentum and learning rate change from step to step, as in a warm-up: the velocity is the textbook's.
+    #[test]
+    fn a_changing_momentum_is_followed() {
+        let parameters = parameters();
+        let mut optimizer = Optimizer::new(Kind::Sgd, &parameters, 0.0);
+        let fine = Tensor::zeros([1], (torch::Kind::Float, Device::Cpu));
+        let (mut value, mut velocity) = (1.0, 0.0);
+        for (lr, momentum) in [(0.1, 0.8), (0.05, 0.85), (0.02, 0.937)] {
+            optimizer.set_rates(&Rates { lr: [lr; 3], momentum, accumulate: 1 }).unwrap();
+            optimizer.step(&fine).unwrap();
+            velocity = momentum * velocity + 2.0;
+            value -= lr * (2.0 + momentum * velocity);
+            assert!((values(&parameters)[0] - value).abs() < 1e-6, "{} not {value}", values(&parameters)[0]);
+        }
+    }
+
     #[test]
     fn a_bad_step_changes_nothing() {
         for kind in [Kind::Sgd, Kind::AdamW] {
             let parameters = parameters();
-            let optimizer = Optimizer::new(kind, &parameters, 0.5);
+            let mut optimizer = Optimizer::new(kind, &parameters, 0.5);
             let bad = Tensor::ones([1], (torch::Kind::Float, Device::Cpu));
-            optimizer.step(&Rates { lr: [0.1; 3], momentum: 0.9, accumulate: 1 }, &bad).unwrap();
+            optimizer.set_rates(&Rates { lr: [0.1; 3], momentum: 0.9, accumulate: 1 }).unwrap();
+            optimizer.step(&bad).unwrap();
             assert_eq!(values(&parameters), [1.0; 3], "{kind:?}");
             assert!(optimizer.state().iter().all(|(_, state)| state.data == [0.0]), "{kind:?}");
         }

@@ -1,4 +1,4 @@
-//! Batches of one shape, recorded as CUDA graphs: a kernel of a small network takes less time than its launch.
+//! Batches of one shape, and the optimizer's step, recorded as CUDA graphs: a kernel of a small network takes less time than its launch.
 
 use std::collections::HashMap;
 
@@ -10,6 +10,9 @@ use crate::torch::{self, CudaGraph, Device, Tensor, TorchError, no_grad};
 /// Batches of a shape that are computed launch by launch before it is recorded: libraries choose their kernels and take
 /// their workspaces, gradients get their places, and a shape that comes once in an epoch is not worth its memory.
 const LAUNCHED_FIRST: u32 = 3;
+
+/// Optimizer steps that are taken launch by launch before one is recorded.
+const STEPS_FIRST: u32 = 2;
 
 /// Shapes that are recorded; each keeps its inputs, and all share the memory between.
 const MOST: usize = 6;
@@ -39,12 +42,20 @@ struct Recording {
     losses: Tensor,
 }
 
+/// Whether anything is recorded there.
+fn is_worth_it(device: Device) -> bool {
+    device.is_cuda() && std::env::var(SWITCH).map_or(true, |value| value != "0")
+}
+
+fn give_up(why: &TorchError) {
+    warn!("training goes on without CUDA graphs, slower at small batches: {why}");
+}
+
 impl Recordings {
     /// None yet.
     pub fn new(device: Device) -> Self {
-        let off = std::env::var(SWITCH).is_ok_and(|value| value == "0");
         Recordings {
-            enabled: device.is_cuda() && !off,
+            enabled: is_worth_it(device),
             seen: HashMap::new(),
             recorded: HashMap::new(),
             first: None,
@@ -87,7 +98,7 @@ impl Recordings {
                 self.recorded.insert(shape, recording);
             }
             Err(why) => {
-                warn!("training goes on without CUDA graphs, slower at small batches: {why}");
+                give_up(&why);
                 self.enabled = false;
             }
         }
@@ -123,4 +134,44 @@ impl Recording {
 
 fn shape_of(inputs: &[Tensor], targets: &Targets) -> Shape {
     inputs.iter().chain([&targets.mask]).map(Tensor::size).collect()
+}
+
+/// Work without inputs that always is the same: an optimizer's step, say.
+pub struct RecordedStep {
+    enabled: bool,
+    taken: u32,
+    graph: Option<CudaGraph>,
+}
+
+impl RecordedStep {
+    /// Not recorded yet.
+    pub fn new(device: Device) -> Self {
+        RecordedStep { enabled: is_worth_it(device), taken: 0, graph: None }
+    }
+
+    /// Does `work`: from its recording, or launch by launch the first times.
+    ///
+    /// # Errors
+    /// What libtorch reports. A failure to record is none: it is said once, and the run goes on without.
+    pub fn run(&mut self, work: impl Fn() -> Result<(), TorchError>) -> Result<(), TorchError> {
+        if let Some(graph) = &self.graph {
+            return graph.replay();
+        }
+        if !self.enabled || self.taken < STEPS_FIRST {
+            self.taken += 1;
+            return work();
+        }
+        match CudaGraph::record(None, &work) {
+            Ok((graph, ())) => {
+                graph.replay()?;
+                self.graph = Some(graph);
+                Ok(())
+            }
+            Err(why) => {
+                give_up(&why);
+                self.enabled = false;
+                work()
+            }
+        }
+    }
 }

@@ -45,7 +45,7 @@ impl Setup {
     /// The first thing that is not there or does not fit.
     pub fn open(plan: &TrainPlan) -> Result<Self, Error> {
         let device = torch::open_device(plan.device.as_ref())?;
-        torch::default_flags()?;
+        torch::set_flags(plan.recipe.tf32)?;
         torch::limit_threads(device);
         let set = DataSet::open(&plan.data)?;
         let network = Network::load(&plan.model, Some(set.classes()))?;

@@ -13,6 +13,7 @@ use crate::Error;
 use crate::checkpoint::{Last, Progress, write_best, write_last};
 use crate::feed::Batch;
 use crate::learner::{Learner, Losses, Parts};
+use crate::memory;
 use crate::records::pictures;
 use crate::records::plots;
 use crate::records::progress::{EpochProgress, Running, ValidationProgress};
@@ -134,20 +135,44 @@ impl Folder {
 /// # Errors
 /// What stopped the run; `weights/last.safetensors` holds the last epoch that was done.
 pub fn train(plan: TrainPlan) -> Result<(), Error> {
-    let mut run = Run::open(plan)?;
-    run.describe();
+    let mut plan = if plan.auto_batch { memory::with_largest_batch(plan)? } else { plan };
+    let mut run = loop {
+        match memory::contained(|| Run::begin(&plan)) {
+            Err(e) if memory::is_out_of_memory(&e) && !plan.resume => {
+                match memory::with_half_the_batch(&plan, &e) {
+                    Some(half) => plan = half,
+                    None => return Err(e),
+                }
+            }
+            begun => break begun?,
+        }
+    };
     while run.progress.epoch < run.plan.recipe.epochs {
         if run.is_stale() {
             info!("no better fitness for {} epochs: stopping early", run.plan.recipe.patience);
             break;
         }
-        let row = run.epoch(run.progress.epoch)?;
-        run.record(&row)?;
+        run.next_epoch()?;
     }
     run.close()
 }
 
 impl Run {
+    /// A run with its first epoch done: in it, memory runs out or never.
+    fn begin(plan: &TrainPlan) -> Result<Self, Error> {
+        let mut run = Run::open(plan.clone())?;
+        run.describe();
+        if run.progress.epoch < run.plan.recipe.epochs {
+            run.next_epoch()?;
+        }
+        Ok(run)
+    }
+
+    fn next_epoch(&mut self) -> Result<(), Error> {
+        let row = self.epoch(self.progress.epoch)?;
+        self.record(&row)
+    }
+
     fn open(plan: TrainPlan) -> Result<Self, Error> {
         let folder = Folder(plan.run.clone());
         if plan.resume { Run::resume(plan, folder) } else { Run::fresh(plan, folder) }

@@ -20,7 +20,7 @@ use yf_data::metrics::table;
 /// The first thing that is not there or does not fit.
 pub fn validate(plan: &ValPlan) -> Result<(), Error> {
     let device = torch::open_device(plan.device.as_ref())?;
-    torch::default_flags()?;
+    torch::set_flags(true)?;
     let weights = Weights::read(&plan.weights)?;
     let set = DataSet::open(&plan.data)?;
     let network = weights.header.network()?;

@@ -53,8 +53,8 @@ unsafe extern "C" {
         gradients: *const Handle,
         buffers: *const Handle,
         n: usize,
-        lr: f64,
-        momentum: f64,
+        lr: Handle,
+        momentum: Handle,
         decay: f64,
         found_inf: Handle,
     ) -> *mut c_char;
@@ -65,7 +65,7 @@ unsafe extern "C" {
         v: *const Handle,
         steps: *const Handle,
         n: usize,
-        lr: f64,
+        lr: Handle,
         beta1: f64,
         beta2: f64,
         decay: f64,
@@ -80,6 +80,8 @@ unsafe extern "C" {
     pub fn yf_to_device(host: Handle, device: c_int, out: *mut Handle) -> *mut c_char;
     pub fn yf_flags(tf32: c_int, benchmark: c_int, deterministic: c_int) -> *mut c_char;
     pub fn yf_peak_memory(device: c_int, bytes: *mut i64) -> *mut c_char;
+    pub fn yf_memory(device: c_int, free: *mut i64, total: *mut i64) -> *mut c_char;
+    pub fn yf_reset_peak_memory(device: c_int) -> *mut c_char;
     pub fn yf_empty_cache() -> *mut c_char;
     pub fn yf_synchronize(device: c_int) -> *mut c_char;
 }

@@ -39,28 +39,39 @@ pub fn clip_gradients(gradients: &[Tensor], max_norm: f64) -> Result<Tensor, Tor
     Ok(ffi::own(total))
 }
 
-/// Stochastic gradient descent with Nesterov momentum; nothing changes where `found_inf` is 1.
+/// Stochastic gradient descent with Nesterov momentum; nothing changes where `found_inf` is 1. Learning rate and
+/// momentum are one number each on the device.
 pub fn sgd(
     params: &[Tensor],
     gradients: &[Tensor],
     buffers: &[Tensor],
-    (lr, momentum, decay): (f64, f64, f64),
+    (lr, momentum, decay): (&Tensor, &Tensor, f64),
     found_inf: &Tensor,
 ) -> Result<(), TorchError> {
     let (p, g, b) = (handles(params), handles(gradients), handles(buffers));
     assert!(p.len() == g.len() && p.len() == b.len());
     // SAFETY: three lists of live tensors of the same number.
     check(unsafe {
-        ffi::yf_fused_sgd(p.as_ptr(), g.as_ptr(), b.as_ptr(), p.len(), lr, momentum, decay, handle(found_inf))
+        ffi::yf_fused_sgd(
+            p.as_ptr(),
+            g.as_ptr(),
+            b.as_ptr(),
+            p.len(),
+            handle(lr),
+            handle(momentum),
+            decay,
+            handle(found_inf),
+        )
     })
 }
 
-/// AdamW; `steps` are one float a parameter, already advanced. Nothing changes where `found_inf` is 1.
+/// AdamW; `steps` are one float a parameter, already advanced. Nothing changes where `found_inf` is 1. The learning
+/// rate is one number on the device.
 pub fn adamw(
     params: &[Tensor],
     gradients: &[Tensor],
     (m, v, steps): (&[Tensor], &[Tensor], &[Tensor]),
-    (lr, beta1, beta2, decay): (f64, f64, f64, f64),
+    (lr, beta1, beta2, decay): (&Tensor, f64, f64, f64),
     found_inf: &Tensor,
 ) -> Result<(), TorchError> {
     const EPS: f64 = 1e-8;
@@ -77,7 +88,7 @@ pub fn adamw(
             v.as_ptr(),
             s.as_ptr(),
             p.len(),
-            lr,
+            handle(lr),
             beta1,
             beta2,
             decay,

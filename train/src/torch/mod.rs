@@ -17,7 +17,7 @@ pub use graph::CudaGraph;
 pub use parameters::{Parameters, to_array, to_tensor};
 pub use readback::Readback;
 pub use runtime::{
-    channels_last, default_flags, empty_cache, limit_threads, open_device, peak_memory, seed, synchronize,
-    upload,
+    channels_last, empty_cache, limit_threads, memory, open_device, peak_memory, reset_peak_memory, seed,
+    set_flags, synchronize, upload,
 };
 pub use tch::{Device, IndexOp, Kind, Reduction, Tensor, no_grad};

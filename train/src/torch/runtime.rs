@@ -37,11 +37,11 @@ pub fn open_device(wanted: Option<&yf_plan::Device>) -> Result<Device, TorchErro
     }
 }
 
-/// TF32 in matrix products and convolutions of fp32, as the reference computes. cuDNN's search for the fastest
+/// With or without TF32 in matrix products and convolutions of fp32; the reference computes with it. cuDNN's search for the fastest
 /// kernel stays off: it costs some twenty seconds a run, and `yf bench train` finds no gain in it under fp16.
-pub fn default_flags() -> Result<(), TorchError> {
+pub fn set_flags(tf32: bool) -> Result<(), TorchError> {
     // SAFETY: plain numbers.
-    check(unsafe { ffi::yf_flags(1, 0, 0) })
+    check(unsafe { ffi::yf_flags(i32::from(tf32), 0, 0) })
 }
 
 /// Threads of libtorch on the host. Beside a GPU more than a few only stand in the way of those that decode.
@@ -97,6 +97,20 @@ pub fn peak_memory(device: Device) -> u64 {
 pub fn empty_cache() -> Result<(), TorchError> {
     // SAFETY: a call without arguments.
     check(unsafe { ffi::yf_empty_cache() })
+}
+
+/// Bytes of a GPU's memory that nobody has taken, and bytes in all.
+pub fn memory(index: usize) -> Result<(u64, u64), TorchError> {
+    let (mut free, mut total) = (0, 0);
+    // SAFETY: both are live.
+    check(unsafe { ffi::yf_memory(index as i32, &mut free, &mut total) })?;
+    Ok((free as u64, total as u64))
+}
+
+/// [`peak_memory`] counts anew from what is in use now.
+pub fn reset_peak_memory(index: usize) -> Result<(), TorchError> {
+    // SAFETY: a plain number.
+    check(unsafe { ffi::yf_reset_peak_memory(index as i32) })
 }
 
 /// Waits until the device has done all it was given.

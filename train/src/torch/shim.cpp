@@ -181,22 +181,31 @@ char* yf_clip_gradients(const Handle* gradients, size_t n, double max_norm, Hand
   });
 }
 
-char* yf_fused_sgd(const Handle* params, const Handle* gradients, const Handle* buffers, size_t n, double lr,
-                   double momentum, double decay, Handle found_inf) {
+// Nesterov's SGD whose learning rate and momentum are numbers on the device, so that a recorded step follows the
+// schedule. The fused kernel takes its momentum from the host: here it is 1, over buffers that are multiplied beforehand,
+// and what it then moves too far along the new buffers is taken back. Nothing changes where found_inf is 1.
+char* yf_fused_sgd(const Handle* params, const Handle* gradients, const Handle* buffers, size_t n, Handle lr,
+                   Handle momentum, double decay, Handle found_inf) {
   return guarded([&] {
     at::NoGradGuard guard;
-    at::_fused_sgd_(list(params, n), list(gradients, n), list(buffers, n), decay, momentum, lr, /*dampening=*/0.0,
-                    /*nesterov=*/true, /*maximize=*/false, /*is_first_step=*/false, std::nullopt, optional(found_inf));
+    auto p = list(params, n), velocity = list(buffers, n);
+    auto taken = (1 - *found_inf).squeeze();
+    auto slowed = (1 - *momentum) * taken;
+    at::_foreach_mul_(velocity, 1 - slowed);
+    at::_fused_sgd_(p, list(gradients, n), velocity, decay, /*momentum=*/1.0, *lr, /*dampening=*/0.0,
+                    /*nesterov=*/true, /*maximize=*/false, /*is_first_step=*/false, std::nullopt, *found_inf);
+    at::_fused_sgd_(p, velocity, {}, /*weight_decay=*/0.0, /*momentum=*/0.0, -(*lr * slowed), /*dampening=*/0.0,
+                    /*nesterov=*/false, /*maximize=*/false, /*is_first_step=*/false, std::nullopt, *found_inf);
   });
 }
 
 // steps: one float tensor a parameter; the kernel reads them, the caller advances them.
 char* yf_fused_adamw(const Handle* params, const Handle* gradients, const Handle* m, const Handle* v,
-                     const Handle* steps, size_t n, double lr, double beta1, double beta2, double decay, double eps,
+                     const Handle* steps, size_t n, Handle lr, double beta1, double beta2, double decay, double eps,
                      Handle found_inf) {
   return guarded([&] {
     at::NoGradGuard guard;
-    at::_fused_adamw_(list(params, n), list(gradients, n), list(m, n), list(v, n), {}, list(steps, n), lr, beta1, beta2,
+    at::_fused_adamw_(list(params, n), list(gradients, n), list(m, n), list(v, n), {}, list(steps, n), *lr, beta1, beta2,
                       decay, eps, /*amsgrad=*/false, /*maximize=*/false, std::nullopt, optional(found_inf));
   });
 }
@@ -261,6 +270,18 @@ char* yf_peak_memory(int device, int64_t* bytes) {
     auto stats = at::accelerator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
     *bytes = stats.reserved_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
   });
+}
+
+char* yf_memory(int device, int64_t* free_bytes, int64_t* total_bytes) {
+  return guarded([&] {
+    auto [free_now, total] = at::accelerator::getMemoryInfo(static_cast<c10::DeviceIndex>(device));
+    *free_bytes = static_cast<int64_t>(free_now);
+    *total_bytes = static_cast<int64_t>(total);
+  });
+}
+
+char* yf_reset_peak_memory(int device) {
+  return guarded([&] { at::accelerator::resetPeakStats(static_cast<c10::DeviceIndex>(device)); });
 }
 
 char* yf_empty_cache() {

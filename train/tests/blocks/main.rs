@@ -161,7 +161,7 @@ impl Case {
         let batched: Vec<i64> =
             [BATCH].into_iter().chain(graph.shape(output).iter().map(|&n| n as i64)).collect();
         Drawn {
-            parameters: Parameters { declared: graph.params.clone(), tensors },
+            parameters: Parameters::new(graph.params.clone(), tensors),
             maps: (0..self.maps).map(map).collect(),
             direction: normal(&batched),
         }

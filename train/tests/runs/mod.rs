@@ -49,6 +49,7 @@ impl Place {
             modality: Modality::Both,
             skip_bad: false,
             run,
+            auto_batch: false,
             resume: false,
             recipe,
         }

@@ -1,0 +1,148 @@
+//! Batches that fit: the largest one a GPU holds, and a smaller one where memory runs out after all.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tracing::{info, warn};
+use yf_plan::{Cache, TrainPlan};
+
+use crate::Error;
+use crate::learner::Learner;
+use crate::schedule::Schedule;
+use crate::setup::Setup;
+use crate::targets;
+use crate::torch::{self, Device, TorchError};
+
+/// Part of a GPU's memory that a batch may take.
+const USABLE: f64 = 0.9;
+/// Two batches whose memory tells what a pair takes.
+const PROBES: [usize; 2] = [4, 16];
+/// Steps of a probe: after them a batch is recorded, which takes memory of its own.
+const STEPS: usize = 4;
+/// More pairs a batch than this help no training.
+const MOST: usize = 1024;
+/// Batches that are found are a multiple of this.
+const STEP: usize = 8;
+
+/// The plan with the largest batch that fits into nine tenths of its GPU's memory. Memory grows by the pair, so two
+/// small batches tell; a step with the found one proves it.
+///
+/// # Errors
+/// What stops a step other than memory, and a network of which not even [`PROBES`]' first fits.
+pub fn with_largest_batch(plan: TrainPlan) -> Result<TrainPlan, Error> {
+    let plan = TrainPlan { auto_batch: false, ..plan };
+    let Device::Cuda(index) = torch::open_device(plan.device.as_ref())? else {
+        warn!("--batch auto looks at a GPU's memory; on a CPU a batch is {}", plan.recipe.batch);
+        return Ok(plan);
+    };
+    let pairs = Setup::open(&with_batch(&plan, 1))?.feed.labels().len();
+    let (free, total) = torch::memory(index)?;
+    let others = total - free;
+    let [small, large] = PROBES.map(|batch| peak(&plan, batch, index));
+    let (small, large) = (small? as f64, large? as f64);
+    let each = (large - small) / (PROBES[1] - PROBES[0]) as f64;
+    let room = USABLE * total as f64 - others as f64 - (small - each * PROBES[0] as f64);
+    let mut batch = round(((room / each.max(1.0)) as usize).clamp(PROBES[0], MOST)).min(pairs.max(1));
+    loop {
+        match peak(&plan, batch, index) {
+            Ok(bytes) => {
+                let part = (bytes + others) as f64 / total as f64;
+                info!(
+                    "--batch auto: {batch} pairs take {:.1} GB, {:.0} % of the GPU's memory in use",
+                    bytes as f64 / 1e9,
+                    part * 100.0
+                );
+                return Ok(with_batch(&plan, batch));
+            }
+            Err(e) if is_out_of_memory(&e) && batch > 1 => batch = round(batch * 9 / 10).min(batch - 1),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn round(batch: usize) -> usize {
+    if batch > STEP { batch / STEP * STEP } else { batch.max(1) }
+}
+
+fn with_batch(plan: &TrainPlan, batch: usize) -> TrainPlan {
+    let mut plan = plan.clone();
+    plan.recipe.batch = batch;
+    plan
+}
+
+/// Bytes that steps with a batch of this size take at most.
+fn peak(plan: &TrainPlan, batch: usize, index: usize) -> Result<u64, Error> {
+    let plan = TrainPlan { cache: Cache::None, ..with_batch(plan, batch) };
+    torch::empty_cache()?;
+    torch::reset_peak_memory(index)?;
+    let result = contained(|| steps(&plan));
+    let bytes = torch::peak_memory(Device::Cuda(index));
+    torch::empty_cache()?;
+    result.map(|()| bytes)
+}
+
+/// A few steps on the first batch.
+fn steps(plan: &TrainPlan) -> Result<(), Error> {
+    let setup = Setup::open(plan)?;
+    let parameters = setup.start(plan)?;
+    parameters.channels_last()?;
+    let schedule = Schedule::new(&plan.recipe, setup.feed.batches());
+    let mut learner = Learner::new(&setup.graph, parameters, &plan.recipe, &schedule, setup.device)?;
+    let decoded = setup.feed.epoch(0, setup.augmentation.clone()).next();
+    let decoded =
+        decoded.ok_or_else(|| Error::Other("there are no training pairs".to_owned()))?.and_then(|d| d)?;
+    let side = (plan.imgsz, plan.imgsz);
+    for _ in 0..STEPS {
+        let batch = setup.feed.batch(&decoded)?;
+        let targets = targets::of(&batch.labels, side, setup.names.len(), setup.rows, setup.device)?;
+        learner.accumulate(&batch.inputs(&setup.graph, plan.modality)?, &targets)?;
+        learner.step(&schedule.at(0, 0))?;
+    }
+    Ok(torch::synchronize(setup.device)?)
+}
+
+/// Runs `work`; a panic of libtorch's is an error here.
+///
+/// # Errors
+/// Those of `work`, and its panics.
+pub fn contained<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("an internal error");
+        Err(Error::Torch(TorchError(text.lines().next().unwrap_or_default().to_owned())))
+    })
+}
+
+/// Whether a GPU's memory ran out.
+pub fn is_out_of_memory(error: &Error) -> bool {
+    error.to_string().contains("out of memory")
+}
+
+/// The plan with half the batch, and a line that says so; `None` where there is nothing to halve.
+pub fn with_half_the_batch(plan: &TrainPlan, why: &Error) -> Option<TrainPlan> {
+    let batch = plan.recipe.batch;
+    let half = (batch > 1).then(|| with_batch(plan, batch / 2))?;
+    // Without a GPU there is nothing to give back, which is no error.
+    let _ = torch::empty_cache();
+    let first = why.to_string();
+    warn!(
+        "a batch of {batch} does not fit ({}): the run starts again with {}",
+        first.split(". ").next().unwrap_or(&first),
+        half.recipe.batch
+    );
+    Some(half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_libtorch_is_an_error_and_memory_is_told_from_the_rest() {
+        let told = "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory. Tried to allocate 2 GiB.";
+        let error = contained::<()>(|| panic!("{told}")).unwrap_err();
+        assert!(is_out_of_memory(&error));
+        let other = contained::<()>(|| Err(Error::Other("the disk is full".into()))).unwrap_err();
+        assert!(!is_out_of_memory(&other));
+        assert_eq!([1, 7, 8, 9, 31, 100].map(round), [1, 7, 8, 8, 24, 96]);
+    }
+}
