@@ -58,6 +58,8 @@ pub struct Percentiles {
 pub struct Report {
     /// The model.
     pub model: String,
+    /// Nodes of its graph.
+    pub nodes: usize,
     /// The runtime that ran it.
     pub backend: String,
     /// Width and height of the RGB file.
@@ -112,6 +114,7 @@ pub fn bench(
     let stage = |pick: fn(&Stages) -> f64| percentiles(measured.iter().map(pick).collect());
     Ok(Report {
         model: backend.info().origin.clone(),
+        nodes: backend.info().nodes,
         backend: backend.describe(),
         picture,
         input: (backend.info().width, backend.info().height),
@@ -237,6 +240,7 @@ mod tests {
         let (pair, plan) = (BenchPair::MadeUp(320, 240), BenchPlan { iterations: 3, batch: 2 });
         let report = bench(backend.as_mut(), &pair, &Settings::default(), &plan).unwrap();
         assert_eq!((report.picture, report.input, report.batch), ((320, 240), (48, 32), 2));
+        assert_eq!(report.nodes, Detector::SMALL.proto().graph.unwrap().node.len());
         let stages = [report.decode, report.letterbox, report.network, report.suppression];
         assert!(stages.iter().all(|s| s.p50 > 0.0 && s.p50 <= s.p90 && s.p90 <= s.p99));
         assert!(report.whole.p99 >= report.decode.p50);

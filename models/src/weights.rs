@@ -11,7 +11,7 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::graph::{Graph, Role, Shape};
+use crate::graph::{Graph, Init, Param, Role, Shape};
 use crate::{Config, ModelError, Network, durable};
 
 /// Key of [`Header`] in the file's metadata.
@@ -108,6 +108,35 @@ pub struct Weights {
 }
 
 impl Weights {
+    /// Weights that nobody trained, the same at every call: for measuring how fast a network is, which its weights
+    /// hardly change. Classes are called `class0`, `class1`, ...
+    ///
+    /// # Errors
+    /// When the network does not take pictures of `imgsz` x `imgsz`.
+    pub fn untrained(network: &Network, imgsz: usize) -> Result<Self, ModelError> {
+        let graph = network.graph(imgsz, imgsz)?;
+        let mut state = 1u32;
+        let mut uniform = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state as f32 / u32::MAX as f32 * 2.0 - 1.0
+        };
+        let mut elements = |param: &Param| -> Vec<f32> {
+            let count = param.shape.iter().product();
+            match param.init {
+                // Wider than a training begins: without the batch's statistics values would vanish with depth.
+                Init::Uniform { fan_in } => {
+                    (0..count).map(|_| uniform() * (3.0 / fan_in as f32).sqrt()).collect()
+                }
+                Init::Fill(value) => vec![value; count],
+                Init::Arange => (0..count).map(|i| i as f32).collect(),
+            }
+        };
+        let array = |p: &Param| (p.name.clone(), Array { shape: p.shape.clone(), data: elements(p) });
+        let tensors = graph.params.iter().map(array).collect();
+        let names = (0..network.classes()).map(|i| format!("class{i}")).collect();
+        Ok(Weights { header: Header::new(network, names, imgsz), tensors })
+    }
+
     /// Reads a weights file; half-precision tensors are widened.
     ///
     /// # Errors
