@@ -19,10 +19,10 @@ ifneq ($(wildcard ../shared),)
 export YF_SHARED ?= $(abspath ../shared)
 endif
 
-.PHONY: help build test demo cuda libtorch python lint bench clean
+.PHONY: help build test demo cuda libtorch python lint bench bench-fusions clean
 
 help: ## Say what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 build: libtorch ## target/release/yf, and yf-train beside it
 	cargo build --release -p yf -p yf-train
@@ -54,6 +54,10 @@ bench: build ## Milliseconds a stage, of training and of inference, on what `mak
 	@test -d demo || { echo "run make demo first: it makes the pairs and the model" >&2; exit 1; }
 	cd demo && $(abspath $(TARGET))/release/yf bench train --data pairs/data.yaml --imgsz 256 --steps 10
 	cd demo && $(abspath $(TARGET))/release/yf bench infer
+
+bench-fusions: python ## Parameters, operations, ONNX nodes and CPU milliseconds of every network, as a table (minutes)
+	cargo build --release -p yf
+	python3 scripts/fusions.py --yf $(TARGET)/release/yf
 
 clean: ## What was built here; the caches outside the checkout stay
 	cargo clean
