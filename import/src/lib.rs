@@ -10,6 +10,7 @@
 //! data: see [`pickle`]. Every size that a file claims is checked against [`Limits`], and against the bytes that are
 //! really there, before memory is taken.
 
+mod any;
 mod archive;
 mod checkpoint;
 mod coco;
@@ -23,6 +24,7 @@ pub mod pickle;
 mod plain;
 mod tensor;
 
+pub use any::weights;
 pub use checkpoint::{Checkpoint, read, read_from};
 pub use error::{Fault, ImportError};
 pub use found::Found;

@@ -2,7 +2,7 @@
 
 mod material;
 
-use yf_import::{Checkpoint, Fault, ImportError, Limits, NameSource, identify, identify_as, read};
+use yf_import::{Checkpoint, Fault, ImportError, Limits, NameSource, identify, identify_as, read, weights};
 use yf_models::{Config, Network};
 
 /// Fusion, its tensors without counters, and its parameters for one class.
@@ -102,4 +102,23 @@ fn a_network_of_the_same_tensors_and_another_wiring_is_refused_unless_it_is_name
     assert_eq!(weights.header.network().unwrap().config().layers[25].from, [13, 11]);
     let told = identify_as(checkpoint, Network::load("mid-s", Some(1)).unwrap()).unwrap_err().to_string();
     assert!(told.contains("not those of mid-s: model.3.conv.weight is 8x3x3x3 here"), "{told}");
+}
+
+#[test]
+fn weights_of_any_kind_are_read() {
+    let Some(shared) = material::shared() else { return };
+    let of = |path: &std::path::Path| weights(path, &Limits::default());
+    let plain = of(&shared.join("weights/yolov8n_coco.safetensors")).unwrap();
+    assert_eq!(plain.header.model, "yolov8-n");
+    assert_eq!(of(&shared.join("fixtures/networks/early-n.pt")).unwrap().header.model, "early-n");
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join("own.safetensors");
+    plain.write(&own).unwrap();
+    assert_eq!(of(&own).unwrap(), plain);
+    let bytes = std::fs::read(&own).unwrap();
+    for (name, content) in [("half", &bytes[..bytes.len() / 2]), ("start", &bytes[..4]), ("empty", &[])] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        assert!(of(&path).unwrap_err().to_string().contains(name));
+    }
 }

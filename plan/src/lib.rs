@@ -3,6 +3,7 @@
 //! `yf` turns arguments into one of these plans, checks it, and hands it to `yf-train` as JSON. A training plan
 //! is kept as `args.toml` in the run's folder and inside `last.safetensors`, so that a run can be resumed.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,16 @@ pub enum Modality {
     Rgb,
     /// The infrared camera alone.
     Ir,
+}
+
+impl fmt::Display for Modality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Modality::Both => "both",
+            Modality::Rgb => "rgb",
+            Modality::Ir => "ir",
+        })
+    }
 }
 
 /// Where decoded pairs are kept between epochs.
@@ -57,7 +68,7 @@ pub struct TrainPlan {
     pub data: PathBuf,
     /// A model name (`mid-n`) or the path of a configuration.
     pub model: String,
-    /// Weights to start from: a weights file of the same network.
+    /// Weights to start from: a weights file of yf or a checkpoint of another program, of any network.
     pub weights: Option<PathBuf>,
     /// Side of the square training pictures, a multiple of the largest stride.
     pub imgsz: usize,

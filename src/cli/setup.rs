@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use yf_import::Limits;
+use yf_models::{Camera, Config, Header, Weights};
 use yf_plan::{Cache, Device, Modality};
 
 use super::choices::{CACHE, MODALITY, choice, device};
@@ -21,7 +23,8 @@ pub struct SetupArgs {
     /// A network by name (mid-n, early-s, ...) or a configuration's YAML [default: mid-n, or what --weights holds]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Start from these weights of the same network
+    /// Start from these weights, of yf (.safetensors) or of another program (.pt, .safetensors), of any network: what
+    /// fits is taken over, and a table says what
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Side of the square pictures, a multiple of the network's largest stride (32)
@@ -36,7 +39,7 @@ pub struct SetupArgs {
     /// Keep decoded pairs between epochs
     #[arg(long, value_name = "WHERE", default_value = "none", value_parser = choice::<Cache>(CACHE))]
     pub cache: Cache,
-    /// See one camera only; the other one's picture is grey
+    /// See one camera only; the other one's picture is grey [both: rgb for a network for one camera]
     #[arg(long, value_name = "CAMERA", default_value = "both", value_parser = choice::<Modality>(MODALITY))]
     pub modality: Modality,
     /// Leave broken pairs out, and list them, instead of refusing to start
@@ -45,16 +48,46 @@ pub struct SetupArgs {
 }
 
 impl SetupArgs {
+    /// The weights to start from, whatever program wrote them, and their absolute path.
+    pub fn start(&self) -> Result<Option<(PathBuf, Weights)>> {
+        let Some(path) = &self.weights else { return Ok(None) };
+        let path = existing(path)?;
+        let weights = yf_import::weights(&path, &Limits::default())?;
+        Ok(Some((path, weights)))
+    }
+
     /// The network to train: as named, else that of the starting weights, else the default. Files are absolute.
-    pub fn model(&self) -> Result<String> {
-        let file = match (&self.model, &self.weights) {
+    pub fn model(&self, start: Option<&(PathBuf, Weights)>) -> Result<String> {
+        let file = match (&self.model, start) {
             (Some(name), _) if !is_model_file(name) => return Ok(name.clone()),
             (Some(name), _) => PathBuf::from(name),
-            (None, Some(weights)) => weights.clone(),
+            (None, Some((_, weights))) if ships(&weights.header)? => return Ok(weights.header.model.clone()),
+            (None, Some((path, _))) => path.clone(),
             (None, None) => return Ok(MODEL.to_owned()),
         };
         let path = absolute(&file)?;
         path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
+    }
+}
+
+/// Whether a weights file is of a network that ships with yf under the name it gives.
+fn ships(header: &Header) -> Result<bool> {
+    let own = header.network()?;
+    let name = header.model.rsplit_once('-').map_or(header.model.as_str(), |(name, _)| name);
+    let same = |config: Config| {
+        let scale = config.scale(own.scale());
+        config.layers == own.config().layers && scale == own.config().scale(own.scale())
+    };
+    Ok(Config::built_in(name).is_some_and(same))
+}
+
+/// What a network is shown: a one-stream network the camera that was asked for, else the one it was trained on, else
+/// RGB.
+pub fn seen(asked: Modality, two_streams: bool, trained_on: Option<Camera>) -> Modality {
+    match (asked, trained_on) {
+        (Modality::Both, Some(Camera::Ir)) if !two_streams => Modality::Ir,
+        (Modality::Both, _) if !two_streams => Modality::Rgb,
+        (asked, _) => asked,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use yf_data::dataset::DataSet;
-use yf_models::{Network, Weights};
+use yf_models::{Network, Transplant};
 use yf_plan::{Job, TrainPlan};
 
 use super::Given;
@@ -22,6 +22,8 @@ Examples:
   yf train --data pairs/data.yaml --model early-s --epochs 200 --amp
   yf train --data pairs/data.yaml --imgsz 320 --device cpu --cache ram
   yf train --weights runs/train/exp/weights/best.safetensors --lr0 0.001 --epochs 20
+  yf train --model deyolo-n --weights yolov8n.pt      a fusion from a one-stream network trained on COCO
+  yf train --model yolov8-n --modality ir             one camera: the baseline of a fusion
   yf train --resume runs/train/exp                    go on after an interruption
 
 The run's folder holds weights/best.safetensors (ready to export), weights/last.safetensors (to resume),
@@ -76,33 +78,32 @@ pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
     let auto_batch = recipe.auto_batch();
     let recipe = recipe.recipe()?;
     let data = setup::data_yaml(setup.data.as_deref())?;
-    let weights = setup.weights.as_deref().map(setup::existing).transpose()?;
-    let model = setup.model()?;
+    let start = setup.start()?;
+    let model = setup.model(start.as_ref())?;
     let data_set = DataSet::open(&data)?;
     let network = Network::load(&model, Some(data_set.classes()))?;
     let graph = network.graph(setup.imgsz, setup.imgsz)?;
     if network.classes() != data_set.classes() {
         bail!("{model} is for {} classes, {} has {}", network.classes(), data.display(), data_set.classes());
     }
-    if let Some(path) = &weights {
-        let start = Weights::read(path)?;
-        if let Err(why) = start.check(&graph) {
-            let (path, written_for) = (path.display(), &start.header.model);
-            bail!(
-                "{path} are weights of {written_for} and do not fit {model} with {} classes: {why}",
-                network.classes()
-            );
-        }
+    if let Some((path, weights)) = &start {
+        Transplant::from_weights(weights, &network, &graph, data_set.names())
+            .with_context(|| format!("cannot start from {}", path.display()))?;
+    }
+    let trained_on = start.as_ref().and_then(|(_, weights)| weights.header.modality);
+    let modality = setup::seen(setup.modality, network.two_streams(), trained_on);
+    if modality != setup.modality {
+        tracing::info!("{} sees one camera: {modality} (--modality says which)", network.name());
     }
     Ok(TrainPlan {
         data,
         model,
-        weights,
+        weights: start.map(|(path, _)| path),
         imgsz: setup.imgsz,
         device: setup.device,
         workers: setup.workers,
         cache: setup.cache,
-        modality: setup.modality,
+        modality,
         skip_bad: setup.skip_bad,
         run: PathBuf::new(),
         auto_batch,

@@ -19,6 +19,9 @@ pub enum Error {
     /// The network or a weights file.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Weights to start from.
+    #[error(transparent)]
+    Start(#[from] yf_import::ImportError),
     /// libtorch.
     #[error(transparent)]
     Torch(#[from] TorchError),

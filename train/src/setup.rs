@@ -8,8 +8,8 @@ use yf_data::check::check_pairs;
 use yf_data::dataset::{DataSet, PairFiles, Split};
 use yf_data::decode::Limits;
 use yf_data::loader::{Cache, Loader};
-use yf_models::{Graph, Network, Weights};
-use yf_plan::TrainPlan;
+use yf_models::{Camera, Graph, Network, Transplant, Weights};
+use yf_plan::{Modality, TrainPlan};
 
 use crate::Error;
 use crate::augment::Augmentation;
@@ -75,19 +75,39 @@ impl Setup {
         })
     }
 
-    /// Parameters at the start of a run: fresh, or those of a weights file of the same network.
+    /// Parameters at the start of a run: fresh, or as far as they fit those of a weights file of any network. What
+    /// comes over is told in a table.
     ///
     /// # Errors
-    /// A weights file that cannot be read or is of another network.
+    /// A weights file that cannot be read, or of which nothing fits.
     pub fn start(&self, plan: &TrainPlan) -> Result<Parameters, Error> {
-        let parameters = match &plan.weights {
-            None => {
-                torch::seed(plan.recipe.seed);
-                Parameters::fresh(&self.graph, self.device)
-            }
-            Some(path) => self.from_weights(&Weights::read(path)?, path)?,
-        };
+        torch::seed(plan.recipe.seed);
+        let parameters = Parameters::fresh(&self.graph, self.device);
+        if let Some(path) = &plan.weights {
+            self.take_over(&parameters, &yf_import::weights(path, &yf_import::Limits::default())?, path)?;
+        }
         Ok(parameters)
+    }
+
+    fn take_over(&self, parameters: &Parameters, weights: &Weights, path: &Path) -> Result<(), Error> {
+        let wrong = |why: String| Error::Checkpoint { path: path.into(), why };
+        let transplant = Transplant::from_weights(weights, &self.network, &self.graph, &self.names)
+            .map_err(|e| wrong(e.to_string()))?;
+        parameters.start_from(&transplant.tensors(weights).map_err(wrong)?)?;
+        info!(
+            "{} starts from {} ({}):\n{}",
+            self.network.name(),
+            weights.header.model,
+            path.display(),
+            transplant.table()
+        );
+        Ok(())
+    }
+
+    /// The camera that a one-stream network sees; none where it sees both.
+    pub fn camera(&self, modality: Modality) -> Option<Camera> {
+        let one = if modality == Modality::Ir { Camera::Ir } else { Camera::Rgb };
+        (!self.network.two_streams()).then_some(one)
     }
 
     /// Parameters of a weights file that must be of this network.
@@ -98,7 +118,7 @@ impl Setup {
         let finite =
             |name: &str| weights.tensors.get(name).is_none_or(|a| a.data.iter().all(|x| x.is_finite()));
         if let Some(damaged) = self.graph.params.iter().find(|p| !finite(&p.name)) {
-            let why = format!("{} holds NaN or infinity: no training can start from it", damaged.name);
+            let why = format!("{} holds NaN or infinity: no training can go on from it", damaged.name);
             return Err(Error::Checkpoint { path: path.into(), why });
         }
         Parameters::from_weights(&self.graph, weights, self.device).map_err(|why| Error::Checkpoint {

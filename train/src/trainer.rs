@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 use yf_data::metrics::Metrics;
-use yf_models::{Header, Weights, durable};
+use yf_models::{Camera, Header, Weights, durable};
 use yf_plan::{Modality, TrainPlan};
 
 use crate::Error;
@@ -212,7 +212,10 @@ impl Run {
         std::fs::create_dir_all(&weights).map_err(Error::io(&weights))?;
         let schedule = Schedule::new(&plan.recipe, setup.feed.batches());
         let learner = Learner::new(&setup.graph, parameters, &plan.recipe, &schedule, setup.device)?;
-        let header = Header::new(&setup.network, setup.names.clone(), plan.imgsz);
+        let header = Header {
+            modality: setup.camera(plan.modality),
+            ..Header::new(&setup.network, setup.names.clone(), plan.imgsz)
+        };
         let progress = Progress {
             plan: plan.clone(),
             epoch: 0,
@@ -440,14 +443,13 @@ impl Run {
         plots::results(&rows, &self.folder.file("results.png"))?;
         let best = self.setup.from_weights(&Weights::read(&self.folder.best())?, &self.folder.best())?;
         self.learner.ema.parameters.assign(&best);
-        let mut seen: Vec<(&str, Metrics)> = Vec::new();
-        for (name, modality) in
-            [("both", Modality::Both), ("RGB alone", Modality::Rgb), ("IR alone", Modality::Ir)]
-        {
-            if self.setup.network.two_streams() || modality == self.plan.modality {
-                seen.push((name, self.validate(modality)?.metrics));
-            }
-        }
+        let cameras: &[(&str, Modality)] = match self.header.modality {
+            None => &[("both", Modality::Both), ("RGB alone", Modality::Rgb), ("IR alone", Modality::Ir)],
+            Some(Camera::Rgb) => &[("RGB", Modality::Rgb)],
+            Some(Camera::Ir) => &[("IR", Modality::Ir)],
+        };
+        let measured = |&(name, modality)| Ok((name, self.validate(modality)?.metrics));
+        let seen = cameras.iter().map(measured).collect::<Result<Vec<_>, Error>>()?;
         let (fitness, epoch) = self.progress.best.unwrap_or_default();
         crate::output::line(&table::modalities(&seen));
         crate::output::line(&format!(

@@ -1,6 +1,9 @@
 //! The network's tensors: parameters and buffers, one for each of the graph's, in its order.
 
+use std::collections::BTreeMap;
+
 use yf_models::graph::{Graph, Init, Param, Role};
+use yf_models::transplant::Start;
 use yf_models::weights::{Array, Weights};
 
 use super::runtime::lay_channels_last;
@@ -105,6 +108,29 @@ impl Parameters {
     /// All by name, on the host.
     pub fn arrays(&self) -> impl Iterator<Item = (String, Array)> {
         self.declared.iter().zip(&self.tensors).map(|(p, t)| (p.name.clone(), to_array(t)))
+    }
+
+    /// Overwrites the tensors, or rows of them, that a start has. Shapes are those that a transplant planned for.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn start_from(&self, start: &BTreeMap<String, Start>) -> Result<(), TorchError> {
+        let put = |to: Tensor, from: &Tensor| -> Result<(), TorchError> {
+            no_grad(|| to.shallow_clone().f_copy_(from))?;
+            Ok(())
+        };
+        for (param, tensor) in self.declared.iter().zip(&self.tensors) {
+            match start.get(&param.name) {
+                None => {}
+                Some(Start::Whole(array)) => put(tensor.shallow_clone(), &to_tensor(array))?,
+                Some(Start::Rows(rows)) => {
+                    for (at, row) in rows {
+                        put(tensor.f_select(0, *at as i64)?.f_view([-1])?, &Tensor::from_slice(row))?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Overwrites the tensors with others of the same graph.
