@@ -16,14 +16,31 @@ use pen::Pen;
 /// `detections` are in pixels of the pair and `names` are indexed by class; a class without a name is called
 /// `class 7`. Better detections lie on top. Boxes that are no finite numbers are left out.
 pub fn annotate(pair: &Pair, detections: &[Detection], names: &[impl AsRef<str>]) -> Picture<3> {
+    side_by_side(pair, &marks_of(detections, names))
+}
+
+/// One picture with its detections, as [`annotate`] draws two.
+pub fn annotate_one(picture: &Picture<3>, detections: &[Detection], names: &[impl AsRef<str>]) -> Picture<3> {
+    let mut picture = picture.clone();
+    draw_marks(&mut picture, &marks_of(detections, names));
+    picture
+}
+
+/// An infrared picture in three equal channels.
+pub fn grey(picture: &Picture<1>) -> Picture<3> {
+    let pixels = picture.pixels.iter().flat_map(|&value| [value; 3]).collect();
+    Picture { width: picture.width, height: picture.height, pixels }
+}
+
+fn marks_of(detections: &[Detection], names: &[impl AsRef<str>]) -> Vec<Mark> {
     let mut order: Vec<&Detection> = detections.iter().collect();
     order.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let marks = order.into_iter().map(|detection| Mark {
+    let mark = |detection: &Detection| Mark {
         class: detection.class,
         bbox: detection.bbox,
         text: format!("{} {:.2}", name_of(detection.class, names), detection.score),
-    });
-    side_by_side(pair, &marks.collect::<Vec<_>>())
+    };
+    order.into_iter().map(mark).collect()
 }
 
 /// A pair of a sheet, with what is in it.
@@ -82,8 +99,7 @@ struct Mark {
 
 fn side_by_side(pair: &Pair, marks: &[Mark]) -> Picture<3> {
     let mut rgb = pair.rgb.clone();
-    let grey = pair.ir.pixels.iter().flat_map(|&value| [value; 3]).collect();
-    let mut ir = Picture { width: pair.ir.width, height: pair.ir.height, pixels: grey };
+    let mut ir = grey(&pair.ir);
     for picture in [&mut rgb, &mut ir] {
         draw_marks(picture, marks);
     }

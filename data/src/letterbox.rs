@@ -45,7 +45,8 @@ impl Letterbox {
         Pair { rgb: self.frame(&pair.rgb), ir: self.frame(&pair.ir) }
     }
 
-    fn frame<const C: usize>(&self, picture: &Picture<C>) -> Picture<C> {
+    /// Brings one picture to the target size, as [`Letterbox::apply`] does with two.
+    pub fn frame<const C: usize>(&self, picture: &Picture<C>) -> Picture<C> {
         if picture.size() == self.resized {
             return self.paste(picture);
         }
@@ -86,18 +87,30 @@ impl Letterbox {
 ///
 /// `rgb` and `ir` each hold `3 * height * width` values; panics where they do not.
 pub fn write_planes(pair: &Pair, rgb: &mut [f32], ir: &mut [f32]) {
-    let plane = pair.rgb.width * pair.rgb.height;
-    assert_eq!((rgb.len(), ir.len()), (3 * plane, 3 * plane), "three planes of {plane} values each");
+    write_rgb(&pair.rgb, rgb);
+    write_ir(&pair.ir, ir);
+}
+
+/// The RGB half of [`write_planes`].
+pub fn write_rgb(picture: &Picture<3>, rgb: &mut [f32]) {
+    let plane = picture.width * picture.height;
+    assert_eq!(rgb.len(), 3 * plane, "three planes of {plane} values each");
     let (red, rest) = rgb.split_at_mut(plane);
     let (green, blue) = rest.split_at_mut(plane);
     let channels = red.iter_mut().zip(green).zip(blue);
-    for (pixel, ((red, green), blue)) in pair.rgb.pixels.as_chunks::<3>().0.iter().zip(channels) {
+    for (pixel, ((red, green), blue)) in picture.pixels.as_chunks::<3>().0.iter().zip(channels) {
         *red = unit(pixel[0]);
         *green = unit(pixel[1]);
         *blue = unit(pixel[2]);
     }
+}
+
+/// The infrared half of [`write_planes`].
+pub fn write_ir(picture: &Picture<1>, ir: &mut [f32]) {
+    let plane = picture.width * picture.height;
+    assert_eq!(ir.len(), 3 * plane, "three planes of {plane} values each");
     let (first, others) = ir.split_at_mut(plane);
-    for (value, &byte) in first.iter_mut().zip(&pair.ir.pixels) {
+    for (value, &byte) in first.iter_mut().zip(&picture.pixels) {
         *value = unit(byte);
     }
     let (second, third) = others.split_at_mut(plane);

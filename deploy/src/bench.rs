@@ -9,6 +9,7 @@ use yf_data::picture::{Pair, Picture};
 
 use crate::DeployError;
 use crate::backend::Backend;
+use crate::pairing::Files;
 use crate::pipeline::{Prepared, Reader, Settings, Stages, Tensors, detections, timed};
 
 /// The pair to measure with.
@@ -100,8 +101,9 @@ pub fn bench(
             "a measurement takes at least 1 iteration and a batch of 1".to_owned(),
         ));
     }
-    let files = Files::new(pair)?;
     let reader = Reader::new(backend.info(), settings);
+    let (rgb, ir, _made) = existing(pair)?;
+    let files = reader.needed(rgb, ir);
     let mut measured = Vec::with_capacity(plan.iterations);
     let mut picture = (0, 0);
     for iteration in 0..WARM_UP + plan.iterations {
@@ -140,7 +142,7 @@ fn batch(
     let mut tensors = Tensors::default();
     let mut letterboxes = Vec::new();
     for _ in 0..pairs {
-        let Prepared { letterbox, ms: own, .. } = reader.prepare(&files.rgb, &files.ir, &mut tensors)?;
+        let Prepared { letterbox, ms: own, .. } = reader.prepare(files, &mut tensors)?;
         ms.decode += own.decode;
         ms.letterbox += own.letterbox;
         first.extend_from_slice(&tensors.first);
@@ -158,28 +160,18 @@ fn batch(
 }
 
 /// The files, and the folder that goes when they were made up.
-struct Files {
-    rgb: PathBuf,
-    ir: PathBuf,
-    _made: Option<tempfile::TempDir>,
-}
-
-impl Files {
-    fn new(pair: &BenchPair) -> Result<Self, DeployError> {
-        match pair {
-            BenchPair::Files(rgb, ir) => Ok(Self { rgb: rgb.clone(), ir: ir.clone(), _made: None }),
-            BenchPair::MadeUp(width, height) => Self::make(*width, *height),
+fn existing(pair: &BenchPair) -> Result<(PathBuf, PathBuf, Option<tempfile::TempDir>), DeployError> {
+    match pair {
+        BenchPair::Files(rgb, ir) => Ok((rgb.clone(), ir.clone(), None)),
+        BenchPair::MadeUp(width, height) => {
+            let failed = |source| DeployError::Write { path: std::env::temp_dir(), source };
+            let folder = tempfile::tempdir().map_err(failed)?;
+            let (rgb, ir) = (folder.path().join("rgb.jpg"), folder.path().join("ir.jpg"));
+            let pair = made_up(*width, *height);
+            save(&rgb, &pair.rgb, ColorType::Rgb8)?;
+            save(&ir, &pair.ir, ColorType::L8)?;
+            Ok((rgb, ir, Some(folder)))
         }
-    }
-
-    fn make(width: usize, height: usize) -> Result<Self, DeployError> {
-        let failed = |source| DeployError::Write { path: std::env::temp_dir(), source };
-        let folder = tempfile::tempdir().map_err(failed)?;
-        let (rgb, ir) = (folder.path().join("rgb.jpg"), folder.path().join("ir.jpg"));
-        let pair = made_up(width, height);
-        save(&rgb, &pair.rgb, ColorType::Rgb8)?;
-        save(&ir, &pair.ir, ColorType::L8)?;
-        Ok(Self { rgb, ir, _made: Some(folder) })
     }
 }
 

@@ -8,9 +8,11 @@
 pub mod backend;
 pub mod bench;
 mod error;
+pub mod modality;
 pub mod model;
 pub mod output;
 pub mod pairing;
+pub mod pictures;
 pub mod pipeline;
 #[cfg(test)]
 mod testing;

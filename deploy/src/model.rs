@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use crate::DeployError;
+use crate::modality::Modality;
 
 /// protobuf's own limit on a message.
 const MAX_BYTES: u64 = 2 << 30;
@@ -105,6 +106,8 @@ pub struct ModelInfo {
     pub classes: usize,
     /// Candidate boxes of a picture.
     pub anchors: usize,
+    /// The camera that a one-stream network was trained on (RGB where the file does not say); `Both` for two streams.
+    pub modality: Modality,
     /// One name a class; `class0`, `class1` ... where the file has none.
     pub names: Vec<String>,
     /// The network's largest stride, pixels (32 where the file does not say).
@@ -170,6 +173,7 @@ fn describe(bytes: &[u8], origin: &str) -> Result<ModelInfo, String> {
         batch: pictures.batch,
         classes: output.classes,
         anchors: output.anchors,
+        modality: modality(&metadata, pictures.inputs)?,
         names: class_names(&metadata, output.classes)?,
         stride: stride(&metadata)?,
         nodes: graph.nodes.len(),
@@ -293,6 +297,17 @@ fn class_names(metadata: &BTreeMap<String, String>, classes: usize) -> Result<Ve
         return Err(format!("its metadata names {} classes, but its output holds {classes}", names.len()));
     }
     Ok(names)
+}
+
+fn modality(metadata: &BTreeMap<String, String>, inputs: Inputs) -> Result<Modality, String> {
+    match (inputs, metadata.get("modality").map(String::as_str)) {
+        (Inputs::Pair, _) => Ok(Modality::Both),
+        (Inputs::Single, None | Some("rgb")) => Ok(Modality::Rgb),
+        (Inputs::Single, Some("ir")) => Ok(Modality::Ir),
+        (Inputs::Single, Some(other)) => {
+            Err(format!("its metadata has the modality '{other:.40}', not rgb or ir"))
+        }
+    }
 }
 
 fn stride(metadata: &BTreeMap<String, String>) -> Result<usize, String> {

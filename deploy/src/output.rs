@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use yf_data::draw::{annotate, save_jpeg};
+use yf_data::draw::save_jpeg;
 
 use crate::DeployError;
 use crate::pipeline::{PairResult, Stages};
 
 #[derive(Serialize)]
 struct PairObject<'a> {
-    rgb: String,
-    ir: String,
+    rgb: Option<String>,
+    ir: Option<String>,
     detections: Vec<DetectionObject<'a>>,
     ms: Stages,
 }
@@ -27,7 +27,8 @@ struct DetectionObject<'a> {
 }
 
 /// A pair's result as one line of JSON: `rgb`, `ir`, `detections` [{`class`, `name`, `score`, `box`}], `ms` by stage.
-/// Boxes are x1 y1 x2 y2 in pixels of the RGB file.
+/// Boxes are x1 y1 x2 y2 in pixels of the RGB file. Of a single picture the other file is `null`, and boxes are in its
+/// pixels.
 pub fn json(result: &PairResult, names: &[String]) -> String {
     let detections = result.detections.iter().map(|d| DetectionObject {
         class: d.class,
@@ -36,8 +37,8 @@ pub fn json(result: &PairResult, names: &[String]) -> String {
         r#box: d.bbox,
     });
     let object = PairObject {
-        rgb: result.rgb.display().to_string(),
-        ir: result.ir.display().to_string(),
+        rgb: result.rgb.as_ref().map(|path| path.display().to_string()),
+        ir: result.ir.as_ref().map(|path| path.display().to_string()),
         detections: detections.collect(),
         ms: result.ms,
     };
@@ -82,10 +83,17 @@ impl SaveFolder {
         Ok(Self { folder: folder.to_owned(), taken: HashSet::new() })
     }
 
-    /// The name for a pair's results: its RGB file's stem, counted up where another pair of this run has it
+    /// The name for a pair's results: the stem of its RGB file (or of its only one), counted up where another pair of this run has it
     /// (`street`, `street-2`).
     pub fn name(&mut self, result: &PairResult) -> SaveName {
-        let stem = result.rgb.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = result
+            .rgb
+            .as_ref()
+            .or(result.ir.as_ref())
+            .and_then(|path| path.file_stem())
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let numbered = (2..).map(|n| format!("{stem}-{n}"));
         let mut names = std::iter::once(stem.clone()).chain(numbered);
         // The iterator has no end, so a free name comes.
@@ -95,13 +103,13 @@ impl SaveFolder {
 }
 
 impl SaveName {
-    /// Saves the pair side by side with its boxes as `STEM.jpg`; returns the file.
+    /// Saves the pictures side by side with their boxes as `STEM.jpg`; returns the file.
     ///
     /// # Errors
     /// [`DeployError::Data`] where the file cannot be written.
     pub fn picture(&self, result: &PairResult, names: &[String]) -> Result<PathBuf, DeployError> {
         let path = self.folder.join(format!("{}.jpg", self.stem));
-        save_jpeg(&annotate(&result.pair, &result.detections, names), &path)?;
+        save_jpeg(&result.pictures.annotated(&result.detections, names), &path)?;
         Ok(path)
     }
 
@@ -129,15 +137,19 @@ mod tests {
     use yf_data::picture::{Pair, Picture};
 
     use super::*;
+    use crate::pictures::Pictures;
 
     fn result(rgb: &str) -> PairResult {
         PairResult {
-            rgb: rgb.into(),
-            ir: "ir/a.png".into(),
+            rgb: Some(rgb.into()),
+            ir: Some("ir/a.png".into()),
             size: (200, 100),
             detections: vec![Detection { class: 1, score: 0.9, bbox: [20.0, 10.0, 60.0, 35.5] }],
             ms: Stages { decode: 1.0, letterbox: 0.5, network: 20.25, suppression: 0.125 },
-            pair: Pair { rgb: Picture::filled(200, 100, [90; 3]), ir: Picture::filled(200, 100, [30]) },
+            pictures: Pictures::Pair(Pair {
+                rgb: Picture::filled(200, 100, [90; 3]),
+                ir: Picture::filled(200, 100, [30]),
+            }),
         }
     }
 

@@ -8,11 +8,35 @@ use crate::DeployError;
 /// Suffixes of files that count as pictures; other files in a folder are passed over.
 const PICTURES: [&str; 7] = ["jpg", "jpeg", "jfif", "png", "tif", "tiff", "bmp"];
 
-/// What was found under two paths.
+/// Files that are looked at together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Files {
+    /// Both cameras'.
+    Pair {
+        /// The RGB file.
+        rgb: PathBuf,
+        /// The infrared file.
+        ir: PathBuf,
+    },
+    /// The one picture of a one-stream network, of the camera that it sees.
+    One(PathBuf),
+}
+
+impl Files {
+    /// The RGB file, or the only one.
+    pub fn first(&self) -> &Path {
+        match self {
+            Files::Pair { rgb, .. } => rgb,
+            Files::One(path) => path,
+        }
+    }
+}
+
+/// What was found under two paths, or under one.
 #[derive(Debug, Default)]
 pub struct Pairing {
-    /// RGB file and infrared file, in the order of their relative paths.
-    pub pairs: Vec<(PathBuf, PathBuf)>,
+    /// In the order of their relative paths.
+    pub pairs: Vec<Files>,
     /// One error a picture that has no partner, or more than one.
     pub alone: Vec<DeployError>,
 }
@@ -24,7 +48,10 @@ pub struct Pairing {
 /// folder, or neither folder holds a picture. Pictures that stay alone are in the result, for the caller to tell.
 pub fn pairs(rgb: &Path, ir: &Path) -> Result<Pairing, DeployError> {
     match (is_folder(rgb)?, is_folder(ir)?) {
-        (false, false) => Ok(Pairing { pairs: vec![(rgb.to_owned(), ir.to_owned())], alone: vec![] }),
+        (false, false) => {
+            let pair = Files::Pair { rgb: rgb.to_owned(), ir: ir.to_owned() };
+            Ok(Pairing { pairs: vec![pair], alone: vec![] })
+        }
         (true, true) => folders(rgb, ir),
         (rgb_is_folder, _) => {
             let (folder, file) = if rgb_is_folder { (rgb, ir) } else { (ir, rgb) };
@@ -34,6 +61,22 @@ pub fn pairs(rgb: &Path, ir: &Path) -> Result<Pairing, DeployError> {
             ))
         }
     }
+}
+
+/// A picture, or all pictures of a folder, for a one-stream network.
+///
+/// # Errors
+/// [`DeployError::Read`] where the path cannot be read; [`DeployError::Pairing`] where a folder holds no picture.
+pub fn singles(path: &Path) -> Result<Pairing, DeployError> {
+    let found = if is_folder(path)? {
+        pictures(path)?.into_values().flatten().collect()
+    } else {
+        vec![path.to_owned()]
+    };
+    if found.is_empty() {
+        return Err(unpaired(path, "holds no picture".to_owned()));
+    }
+    Ok(Pairing { pairs: found.into_iter().map(Files::One).collect(), alone: vec![] })
 }
 
 fn is_folder(path: &Path) -> Result<bool, DeployError> {
@@ -51,7 +94,7 @@ fn folders(rgb: &Path, ir: &Path) -> Result<Pairing, DeployError> {
     for (key, mut files) in rgb_files {
         let mut partners = ir_files.remove(&key).unwrap_or_default();
         match (files.len(), partners.len()) {
-            (1, 1) => found.pairs.push((files.remove(0), partners.remove(0))),
+            (1, 1) => found.pairs.push(Files::Pair { rgb: files.remove(0), ir: partners.remove(0) }),
             (1, 0) => {
                 let why = format!("has no infrared picture {}.* in {}", key.display(), ir.display());
                 found.alone.push(unpaired(&files[0], why));
@@ -132,7 +175,11 @@ mod tests {
             "rgb/x.txt",
         ]);
         let found = pairs(&dir.path().join("rgb"), &dir.path().join("ir")).unwrap();
-        let names: Vec<_> = found.pairs.iter().map(|(r, i)| (tail(r), tail(i))).collect();
+        let tails = |files: &Files| match files {
+            Files::Pair { rgb, ir } => (tail(rgb), tail(ir)),
+            Files::One(path) => panic!("{} has a partner", path.display()),
+        };
+        let names: Vec<_> = found.pairs.iter().map(tails).collect();
         let expected = [("a.jpg", "a.jpg"), ("b.jpg", "b.PNG"), ("a.v1.jpg", "a.v1.tiff")];
         assert_eq!(names, expected.map(|(r, i)| (r.to_owned(), i.to_owned())));
         assert!(found.alone.is_empty());
@@ -168,6 +215,18 @@ mod tests {
         ] {
             assert!(text.contains(file) && text.contains(why), "{text}");
         }
+    }
+
+    #[test]
+    fn one_camera_needs_no_partner() {
+        let dir = tree(&["rgb/b.jpg", "rgb/day/a.png", "rgb/b.txt", "rgb/a.jpg"]);
+        let folder = dir.path().join("rgb");
+        let found = singles(&folder).unwrap();
+        let names: Vec<_> = found.pairs.iter().map(|files| tail(files.first())).collect();
+        assert_eq!((names, found.alone.len()), (["a.jpg", "b.jpg", "a.png"].map(String::from).to_vec(), 0));
+        assert_eq!(singles(&folder.join("b.jpg")).unwrap().pairs, [Files::One(folder.join("b.jpg"))]);
+        assert!(singles(&dir.path().join("ir")).unwrap_err().to_string().contains("holds no picture"));
+        assert!(singles(&folder.join("gone.jpg")).unwrap_err().to_string().contains("gone.jpg"));
     }
 
     #[test]

@@ -8,65 +8,29 @@ mod tests;
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde::Serialize;
-use yf_data::dataset::PairFiles;
-use yf_data::decode::{Limits, read_pair};
+use yf_data::decode::Limits;
 use yf_data::detection::{Detection, Suppression, suppress};
-use yf_data::letterbox::{BORDER, Letterbox, write_planes};
-use yf_data::picture::Pair;
+use yf_data::letterbox::{BORDER, Letterbox};
 
 use crate::DeployError;
 use crate::backend::Backend;
+use crate::modality::Modality;
 use crate::model::{Inputs, ModelInfo};
-
-/// Which cameras the network sees. The other one is a picture of 114, as a dead camera is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Modality {
-    /// Both.
-    #[default]
-    Both,
-    /// RGB alone.
-    Rgb,
-    /// Infrared alone.
-    Ir,
-}
-
-impl fmt::Display for Modality {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Both => "both",
-            Self::Rgb => "rgb",
-            Self::Ir => "ir",
-        })
-    }
-}
-
-impl FromStr for Modality {
-    type Err = DeployError;
-
-    fn from_str(name: &str) -> Result<Self, DeployError> {
-        match name {
-            "both" => Ok(Self::Both),
-            "rgb" => Ok(Self::Rgb),
-            "ir" => Ok(Self::Ir),
-            _ => Err(DeployError::Choice(format!("no modality '{name}': there are both, rgb, ir"))),
-        }
-    }
-}
+use crate::pairing::Files;
+use crate::pictures::Pictures;
 
 /// How pairs are read and shown to the network.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
     /// What becomes of raw boxes.
     pub suppression: Suppression,
-    /// What the network sees.
+    /// What the network sees; `Both` means for a one-stream network the camera it was trained on.
     pub modality: Modality,
     /// The first broken pair ends the run.
     pub strict: bool,
@@ -87,21 +51,21 @@ pub struct Stages {
     pub suppression: f64,
 }
 
-/// What was found in a pair.
+/// What was found in a pair, or in the one picture of a one-stream network.
 #[derive(Clone, Debug)]
 pub struct PairResult {
-    /// The RGB file.
-    pub rgb: PathBuf,
-    /// The infrared file.
-    pub ir: PathBuf,
-    /// Width and height of the RGB picture.
+    /// The RGB file, where one was given.
+    pub rgb: Option<PathBuf>,
+    /// The infrared file, where one was given.
+    pub ir: Option<PathBuf>,
+    /// Width and height of the RGB picture, or of the only one.
     pub size: (usize, usize),
-    /// Best first, in pixels of the RGB file.
+    /// Best first, in pixels of the RGB file, or of the only one.
     pub detections: Vec<Detection>,
     /// Milliseconds by stage.
     pub ms: Stages,
-    /// The decoded pair, to draw on.
-    pub pair: Pair,
+    /// What was decoded, to draw on.
+    pub pictures: Pictures,
 }
 
 /// A network and how its pairs are read.
@@ -128,7 +92,7 @@ impl Pipeline {
     /// The first broken pair where `strict` is set; a network that fails; whatever `on_result` returns.
     pub fn run<E: From<DeployError>>(
         &mut self,
-        pairs: &[(PathBuf, PathBuf)],
+        pairs: &[Files],
         mut on_result: impl FnMut(Result<PairResult, DeployError>) -> Result<(), E>,
     ) -> Result<(), E> {
         let reader = Reader::new(self.backend.info(), &self.settings);
@@ -161,16 +125,21 @@ impl Pipeline {
 
     fn detect(
         &mut self,
-        (rgb, ir): &(PathBuf, PathBuf),
+        files: &Files,
         prepared: Prepared,
         tensors: &Tensors,
     ) -> Result<PairResult, DeployError> {
-        let Prepared { pair, letterbox, mut ms } = prepared;
+        let Prepared { pictures, letterbox, mut ms } = prepared;
         let raw = timed(&mut ms.network, || self.backend.run(&tensors.first, &tensors.second, 1))?;
         let detections = timed(&mut ms.suppression, || {
             detections(&raw, self.backend.info(), &letterbox, &self.settings.suppression)
         });
-        Ok(PairResult { rgb: rgb.clone(), ir: ir.clone(), size: letterbox.source, detections, ms, pair })
+        let (rgb, ir) = match (files, &pictures) {
+            (Files::Pair { rgb, ir }, _) => (Some(rgb.clone()), Some(ir.clone())),
+            (Files::One(path), Pictures::Ir(_)) => (None, Some(path.clone())),
+            (Files::One(path), _) => (Some(path.clone()), None),
+        };
+        Ok(PairResult { rgb, ir, size: letterbox.source, detections, ms, pictures })
     }
 }
 
@@ -195,9 +164,9 @@ pub(crate) struct Tensors {
     pub second: Vec<f32>,
 }
 
-/// A decoded pair whose tensors are filled.
+/// Decoded pictures whose tensors are filled.
 pub(crate) struct Prepared {
-    pub pair: Pair,
+    pub pictures: Pictures,
     pub letterbox: Letterbox,
     pub ms: Stages,
 }
@@ -213,30 +182,53 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(info: &ModelInfo, settings: &Settings) -> Self {
-        let Settings { modality, limits, .. } = *settings;
-        Self { inputs: info.inputs, width: info.width, height: info.height, modality, limits }
+        let modality = match (info.inputs, settings.modality) {
+            (Inputs::Single, Modality::Both) => info.modality,
+            (_, asked) => asked,
+        };
+        Self {
+            inputs: info.inputs,
+            width: info.width,
+            height: info.height,
+            modality,
+            limits: settings.limits,
+        }
     }
 
-    /// Decodes a pair and fills the tensors with it.
-    pub(crate) fn prepare(
-        &self,
-        rgb: &Path,
-        ir: &Path,
-        tensors: &mut Tensors,
-    ) -> Result<Prepared, DeployError> {
+    /// Of a pair the files that the network sees: one of a one-stream network's.
+    pub(crate) fn needed(&self, rgb: PathBuf, ir: PathBuf) -> Files {
+        match (self.inputs, self.modality) {
+            (Inputs::Pair, _) => Files::Pair { rgb, ir },
+            (Inputs::Single, Modality::Ir) => Files::One(ir),
+            (Inputs::Single, _) => Files::One(rgb),
+        }
+    }
+
+    /// Decodes what a network sees together and fills the tensors with it.
+    pub(crate) fn prepare(&self, files: &Files, tensors: &mut Tensors) -> Result<Prepared, DeployError> {
         let mut ms = Stages::default();
-        let files = PairFiles { rgb: rgb.to_owned(), ir: ir.to_owned(), labels: PathBuf::new() };
-        let pair = timed(&mut ms.decode, || read_pair(&files, &self.limits))?;
-        let letterbox = Letterbox::new(pair.size(), (self.width, self.height));
-        timed(&mut ms.letterbox, || self.fill(&letterbox.apply(&pair), tensors));
-        Ok(Prepared { pair, letterbox, ms })
+        let pictures = timed(&mut ms.decode, || self.read(files))?;
+        let letterbox = Letterbox::new(pictures.size(), (self.width, self.height));
+        timed(&mut ms.letterbox, || self.fill(&pictures.framed(&letterbox), tensors));
+        Ok(Prepared { pictures, letterbox, ms })
     }
 
-    fn fill(&self, framed: &Pair, tensors: &mut Tensors) {
+    fn read(&self, files: &Files) -> Result<Pictures, DeployError> {
+        match (files, self.inputs) {
+            (Files::Pair { rgb, ir }, _) => Pictures::read_pair(rgb, ir, &self.limits),
+            (Files::One(path), Inputs::Single) => Pictures::read_one(path, self.modality, &self.limits),
+            (Files::One(path), Inputs::Pair) => Err(DeployError::Pairing {
+                path: path.clone(),
+                why: "is one picture, but the network takes two: an RGB and an infrared one".to_owned(),
+            }),
+        }
+    }
+
+    fn fill(&self, framed: &Pictures, tensors: &mut Tensors) {
         let len = 3 * self.width * self.height;
         tensors.first.resize(len, 0.0);
         tensors.second.resize(len, 0.0);
-        write_planes(framed, &mut tensors.first, &mut tensors.second);
+        framed.write(&mut tensors.first, &mut tensors.second);
         let nothing = f32::from(BORDER) / 255.0;
         match (self.inputs, self.modality) {
             (Inputs::Pair, Modality::Rgb) => tensors.second.fill(nothing),
@@ -255,12 +247,14 @@ struct Job {
 
 type Outcome = (usize, Tensors, Result<Prepared, DeployError>);
 
-fn work(reader: &Reader, pairs: &[(PathBuf, PathBuf)], todo: &Receiver<Job>, done: &Sender<Outcome>) {
+fn work(reader: &Reader, pairs: &[Files], todo: &Receiver<Job>, done: &Sender<Outcome>) {
     for Job { index, mut tensors } in todo {
-        let (rgb, ir) = &pairs[index];
+        let files = &pairs[index];
         // A worker that died would leave the network waiting for its pair.
-        let prepared = catch_unwind(AssertUnwindSafe(|| reader.prepare(rgb, ir, &mut tensors)))
-            .unwrap_or_else(|panic| Err(DeployError::Worker { path: rgb.clone(), why: said(&*panic) }));
+        let prepared =
+            catch_unwind(AssertUnwindSafe(|| reader.prepare(files, &mut tensors))).unwrap_or_else(|panic| {
+                Err(DeployError::Worker { path: files.first().to_owned(), why: said(&*panic) })
+            });
         if done.send((index, tensors, prepared)).is_err() {
             return;
         }

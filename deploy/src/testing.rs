@@ -24,10 +24,13 @@ pub(crate) struct Detector {
     pub fp16: bool,
     /// Two streams, or the one called `images` (class 1 then never scores).
     pub pair: bool,
+    /// The metadata `modality`.
+    pub camera: Option<&'static str>,
 }
 
 impl Detector {
-    pub(crate) const SMALL: Self = Self { height: 32, width: 48, batch: None, fp16: false, pair: true };
+    pub(crate) const SMALL: Self =
+        Self { height: 32, width: 48, batch: None, fp16: false, pair: true, camera: None };
 
     pub(crate) fn anchors(&self) -> usize {
         (self.height / CELL) * (self.width / CELL)
@@ -54,7 +57,11 @@ impl Detector {
         ModelProto {
             ir_version: 8,
             opset_import: vec![OperatorSetId { domain: String::new(), version: 17 }],
-            metadata_props: metadata.map(|(k, v)| Entry { key: k.into(), value: v.into() }).to_vec(),
+            metadata_props: metadata
+                .into_iter()
+                .chain(self.camera.map(|camera| ("modality", camera)))
+                .map(|(k, v)| Entry { key: k.into(), value: v.into() })
+                .collect(),
             graph: Some(GraphProto {
                 name: "cells".into(),
                 node,

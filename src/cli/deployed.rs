@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use yf_deploy::backend::{self, Backend, Choice, Options};
+use yf_deploy::modality;
 use yf_deploy::model::ModelSource;
-use yf_deploy::pipeline;
 use yf_export::Options as ExportOptions;
 use yf_models::Weights;
 use yf_plan::Modality;
@@ -66,10 +66,10 @@ pub fn source(path: &Path, imgsz: Option<usize>) -> Result<ModelSource> {
 }
 
 /// The cameras that the pipeline shows to the network.
-pub fn modality(modality: Modality) -> pipeline::Modality {
+pub fn modality(modality: Modality) -> modality::Modality {
     match modality {
-        Modality::Both => pipeline::Modality::Both,
-        Modality::Rgb => pipeline::Modality::Rgb,
-        Modality::Ir => pipeline::Modality::Ir,
+        Modality::Both => modality::Modality::Both,
+        Modality::Rgb => modality::Modality::Rgb,
+        Modality::Ir => modality::Modality::Ir,
     }
 }

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use yf_data::decode::Limits;
 use yf_data::detection::Suppression;
+use yf_deploy::DeployError;
+use yf_deploy::model::{Inputs, ModelInfo, ModelSource};
 use yf_deploy::output::{self as written, SaveFolder};
 use yf_deploy::pairing::{self, Pairing};
 use yf_deploy::pipeline::{PairResult, Pipeline, Settings};
-use yf_deploy::{DeployError, model::ModelSource};
 use yf_plan::Modality;
 
 use super::choices::{MODALITY, choice, unit};
@@ -23,18 +24,19 @@ Examples:
   yf infer rgb/ ir/ --model best.onnx --json          folders, paired by name; one object a pair
   yf infer rgb.jpg ir.jpg --model best.onnx --save out --save-txt --conf 0.4
   yf infer rgb.jpg ir.jpg --backend embedded          needs nothing else on the machine
-  yf infer rgb.jpg ir.jpg --modality ir               as if the RGB camera were dead";
+  yf infer rgb.jpg ir.jpg --modality ir               as if the RGB camera were dead
+  yf infer bus.jpg --model yolov8n.onnx               a network for one camera takes its picture alone";
 
 /// Detect objects in pairs of pictures, files or folders
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct InferArgs {
-    /// The RGB picture, or a folder of them
+    /// The RGB picture, or a folder of them; the only one of a network for one camera
     #[arg(value_name = "RGB")]
     rgb: PathBuf,
     /// The infrared picture, or a folder of them: paired by relative path and stem
     #[arg(value_name = "IR")]
-    ir: PathBuf,
+    ir: Option<PathBuf>,
     /// An exported model (.onnx) or weights (.safetensors) [default: $YF_MODEL, else the newest under runs/train]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
@@ -49,7 +51,7 @@ pub struct InferArgs {
     /// Suppress across classes instead of within each
     #[arg(long)]
     agnostic: bool,
-    /// Show one camera only to the network; the other one's picture is grey
+    /// Show one camera only to the network; the other one's picture is grey [both: to a network for one camera its own]
     #[arg(long, value_name = "CAMERA", default_value = "both", value_parser = choice::<Modality>(MODALITY))]
     modality: Modality,
     /// Stop at the first pair that cannot be read, instead of naming it and going on
@@ -76,7 +78,9 @@ struct Plan {
 /// Runs the network over all pairs.
 pub fn run(args: InferArgs) -> Result<(), Failure> {
     let Plan { pairing, source, settings } = plan(&args).or_arguments()?;
-    let mut pipeline = Pipeline::new(args.backend.open(source).or_arguments()?, settings);
+    let backend = args.backend.open(source).or_arguments()?;
+    check_pictures(&args, backend.info()).or_arguments()?;
+    let mut pipeline = Pipeline::new(backend, settings);
     let names = pipeline.backend().info().names.clone();
     let mut reporter = Reporter::new(&args, names)?;
     for lone in &pairing.alone {
@@ -95,7 +99,10 @@ pub fn run(args: InferArgs) -> Result<(), Failure> {
 }
 
 fn plan(args: &InferArgs) -> Result<Plan> {
-    let pairing = pairing::pairs(&args.rgb, &args.ir)?;
+    let pairing = match &args.ir {
+        Some(ir) => pairing::pairs(&args.rgb, ir)?,
+        None => pairing::singles(&args.rgb)?,
+    };
     let path = deployed::model_path(args.model.as_deref())?;
     let source = deployed::source(&path, None)?;
     let suppression =
@@ -107,6 +114,15 @@ fn plan(args: &InferArgs) -> Result<Plan> {
         limits: Limits::default(),
     };
     Ok(Plan { pairing, source, settings })
+}
+
+/// A network for two cameras needs both pictures.
+fn check_pictures(args: &InferArgs, info: &ModelInfo) -> Result<()> {
+    if args.ir.is_none() && info.inputs == Inputs::Pair {
+        let (model, rgb) = (&info.origin, args.rgb.display());
+        bail!("{model} sees with two cameras: give the infrared picture as well (yf infer {rgb} IR)");
+    }
+    Ok(())
 }
 
 /// Writes results down as they come, and counts what could not be read.
@@ -174,7 +190,8 @@ impl Reporter {
         let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
         let ms = &result.ms;
         let total = ms.decode + ms.letterbox + ms.network + ms.suppression;
-        format!("{} + {}: {found} ({total:.1} ms)", result.rgb.display(), result.ir.display())
+        let files = [&result.rgb, &result.ir].into_iter().flatten().map(|path| path.display().to_string());
+        format!("{}: {found} ({total:.1} ms)", files.collect::<Vec<_>>().join(" + "))
     }
 
     fn close(self) -> Result<(), Failure> {

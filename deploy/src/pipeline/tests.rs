@@ -1,6 +1,7 @@
 //! Pairs of real files through the small detector: its boxes are cells of a grid whose score is their brightness.
 
 use std::fs;
+use std::path::Path;
 
 use yf_data::picture::Picture;
 
@@ -38,19 +39,22 @@ fn save(picture: &Picture<3>, path: &Path) {
     image::save_buffer(path, &picture.pixels, width, height, image::ColorType::Rgb8).unwrap();
 }
 
-fn write(
-    dir: &Path,
-    name: &str,
-    rgb: Option<(usize, usize)>,
-    ir: Option<(usize, usize)>,
-) -> (PathBuf, PathBuf) {
+fn write(dir: &Path, name: &str, rgb: Option<(usize, usize)>, ir: Option<(usize, usize)>) -> Files {
     let files = (dir.join(format!("{name}.jpg")), dir.join(format!("{name}_ir.jpg")));
     save(&spot(rgb), &files.0);
     save(&spot(ir), &files.1);
-    files
+    Files::Pair { rgb: files.0, ir: files.1 }
 }
 
-fn run(pipeline: &mut Pipeline, pairs: &[(PathBuf, PathBuf)]) -> Vec<Result<PairResult, DeployError>> {
+/// The two files of a pair.
+fn both(files: &Files) -> (&Path, &Path) {
+    match files {
+        Files::Pair { rgb, ir } => (rgb, ir),
+        Files::One(path) => panic!("{} is alone", path.display()),
+    }
+}
+
+fn run(pipeline: &mut Pipeline, pairs: &[Files]) -> Vec<Result<PairResult, DeployError>> {
     let mut results = Vec::new();
     let outcome: Result<(), DeployError> = pipeline.run(pairs, |result| {
         results.push(result);
@@ -73,9 +77,11 @@ fn boxes_come_back_in_pixels_of_the_file() {
     let [a, b] = [0, 1].map(|i| results[i].as_ref().unwrap());
     assert!(near(&a.detections, 0, [16.0, 32.0, 32.0, 48.0]), "{:?}", a.detections);
     assert!(near(&b.detections, 1, [80.0, 0.0, 96.0, 16.0]), "{:?}", b.detections);
-    assert_eq!((a.size, &a.rgb, &b.ir), (SIZE, &pairs[0].0, &pairs[1].1));
+    assert_eq!(a.size, SIZE);
+    assert_eq!(a.rgb.as_deref(), Some(both(&pairs[0]).0));
+    assert_eq!(b.ir.as_deref(), Some(both(&pairs[1]).1));
     assert!([a.ms.decode, a.ms.letterbox, a.ms.network].iter().all(|ms| *ms > 0.0));
-    assert_eq!(a.pair.size(), SIZE);
+    assert_eq!(a.pictures.size(), SIZE);
 }
 
 #[test]
@@ -90,7 +96,7 @@ fn a_border_of_the_letterbox_is_taken_off() {
     }
     save(&picture, &files.0);
     image::GrayImage::new(96, 48).save(&files.1).unwrap();
-    let results = run(&mut pipeline(model, settings()), &[files]);
+    let results = run(&mut pipeline(model, settings()), &[Files::Pair { rgb: files.0, ir: files.1 }]);
     let found = &results[0].as_ref().unwrap().detections;
     assert!(near(found, 0, [24.0, 12.0, 36.0, 24.0]), "{found:?}");
 }
@@ -130,21 +136,50 @@ fn a_one_stream_network_takes_the_picture_it_is_told() {
 }
 
 #[test]
+fn a_one_stream_network_sees_its_own_camera_and_needs_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let pair = write(dir.path(), "a", Some((1, 2)), Some((4, 1)));
+    let (rgb, ir) = both(&pair);
+    for (camera, own, wanted) in
+        [("rgb", rgb, [16.0, 32.0, 32.0, 48.0]), ("ir", ir, [64.0, 16.0, 80.0, 32.0])]
+    {
+        let model = Detector { pair: false, camera: Some(camera), ..Detector::SMALL };
+        let alone = Files::One(own.to_owned());
+        for files in [pair.clone(), alone] {
+            let result =
+                run(&mut pipeline(model, settings()), std::slice::from_ref(&files)).remove(0).unwrap();
+            assert!(near(&result.detections, 0, wanted), "{camera}, {files:?}: {:?}", result.detections);
+            let given = [&result.rgb, &result.ir].map(|path| path.as_deref());
+            let expected = match files {
+                Files::Pair { .. } => [Some(rgb), Some(ir)],
+                Files::One(_) => [Some(rgb), Some(ir)].map(|path| path.filter(|p| *p == own)),
+            };
+            assert_eq!(given, expected);
+            let drawn = result.pictures.annotated(&result.detections, &["warm".to_owned()]);
+            assert_eq!(drawn.width > SIZE.0, expected[0].is_some() && expected[1].is_some());
+        }
+    }
+    let refused = run(&mut pipeline(Detector::SMALL, settings()), &[Files::One(rgb.to_owned())]).remove(0);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("a.jpg") && refused.contains("takes two"), "{refused}");
+}
+
+#[test]
 fn many_pairs_come_in_order_and_broken_ones_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let cell = |i: usize| Some((i % 6, i % 4));
     let mut pairs: Vec<_> = (0..40).map(|i| write(dir.path(), &i.to_string(), cell(i), None)).collect();
-    fs::write(&pairs[7].1, "").unwrap();
-    let whole = fs::read(&pairs[20].0).unwrap();
-    fs::write(&pairs[20].0, &whole[..whole.len() / 2]).unwrap();
-    pairs[33].1 = dir.path().join("gone.jpg");
+    fs::write(both(&pairs[7]).1, "").unwrap();
+    let whole = fs::read(both(&pairs[20]).0).unwrap();
+    fs::write(both(&pairs[20]).0, &whole[..whole.len() / 2]).unwrap();
+    pairs[33] = Files::Pair { rgb: both(&pairs[33]).0.to_owned(), ir: dir.path().join("gone.jpg") };
     let broken = [(7, "7_ir.jpg"), (20, "20.jpg"), (33, "gone.jpg")];
     let results = run(&mut pipeline(Detector::SMALL, settings()), &pairs);
     assert_eq!(results.len(), 40);
     for (i, result) in results.iter().enumerate() {
         match (result, broken.iter().find(|(n, _)| *n == i)) {
             (Ok(result), None) => {
-                assert_eq!(result.rgb, pairs[i].0);
+                assert_eq!(result.rgb.as_deref(), Some(both(&pairs[i]).0));
                 let (x, y) = ((i % 6 * 16) as f32, (i % 4 * 16) as f32);
                 assert!(near(&result.detections, 0, [x, y, x + 16.0, y + 16.0]), "pair {i}");
             }
@@ -158,7 +193,7 @@ fn many_pairs_come_in_order_and_broken_ones_are_named() {
 fn strict_ends_at_the_first_broken_pair_and_so_does_the_caller() {
     let dir = tempfile::tempdir().unwrap();
     let pairs: Vec<_> = (0..10).map(|i| write(dir.path(), &i.to_string(), None, None)).collect();
-    fs::write(&pairs[3].0, "no picture").unwrap();
+    fs::write(both(&pairs[3]).0, "no picture").unwrap();
     let mut seen = 0;
     let mut strict = pipeline(Detector::SMALL, Settings { strict: true, ..settings() });
     let outcome: Result<(), DeployError> = strict.run(&pairs, |_| {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use yf_data::dataset::{DataSet, Split};
 use yf_data::metrics::table;
-use yf_models::Weights;
+use yf_models::{Header, Weights};
 use yf_plan::{Device, Job, Modality, ValPlan};
 
 use super::choices::{MODALITY, SPLIT, at_least_one, choice, device};
@@ -38,7 +38,7 @@ pub struct ValArgs {
     /// Which part of the data set
     #[arg(long, value_name = "PART", default_value = "val", value_parser = clap::builder::PossibleValuesParser::new(SPLIT))]
     split: String,
-    /// See one camera only; the other one's picture is grey
+    /// See one camera only; the other one's picture is grey [both: its own for a network for one camera]
     #[arg(long, value_name = "CAMERA", default_value = "both", value_parser = choice::<Modality>(MODALITY))]
     modality: Modality,
     /// Side of the square pictures [default: the model's own]
@@ -64,7 +64,7 @@ pub struct ValArgs {
 pub fn run(args: ValArgs, given: &Given) -> Result<(), Failure> {
     let (json, backend) = (args.json, args.backend.clone());
     let through_backend = ["backend", "ort", "threads"].into_iter().any(|flag| given.has(flag));
-    let plan = plan(args).or_arguments()?;
+    let mut plan = plan(args).or_arguments()?;
     let set = DataSet::open(&plan.data).or_arguments()?;
     let split = split(&plan.split);
     if plan.weights.extension().is_some_and(|extension| extension == "onnx") || through_backend {
@@ -77,7 +77,8 @@ pub fn run(args: ValArgs, given: &Given) -> Result<(), Failure> {
             output::line(table::classes(&metrics, set.names()))
         };
     }
-    check_weights(&plan, &set).or_arguments()?;
+    let header = check_weights(&plan, &set).or_arguments()?;
+    plan.modality = setup::seen(plan.modality, header.network()?.two_streams(), header.modality);
     let trainer = libtorch::trainer()?;
     let libtorch = libtorch::find(plan.device.as_ref())?;
     Err(libtorch::start(&trainer, &libtorch, &Job::Val(plan)).into())
@@ -106,8 +107,8 @@ fn plan(args: ValArgs) -> Result<ValPlan> {
     })
 }
 
-/// The weights fit the data set and the size of the pictures.
-fn check_weights(plan: &ValPlan, set: &DataSet) -> Result<()> {
+/// The weights fit the data set and the size of the pictures. Returns their header.
+fn check_weights(plan: &ValPlan, set: &DataSet) -> Result<Header> {
     let header = Weights::read(&plan.weights)?.header;
     let network = header.network()?;
     let side = plan.imgsz.unwrap_or(header.imgsz);
@@ -117,7 +118,7 @@ fn check_weights(plan: &ValPlan, set: &DataSet) -> Result<()> {
         bail!("{weights} has {} classes, {data} has {}", network.classes(), set.classes());
     }
     set.pairs(split(&plan.split))?;
-    Ok(())
+    Ok(header)
 }
 
 /// The part of that name, one of [`SPLIT`].

@@ -1,7 +1,7 @@
 //! Validation of an exported model through the pipeline that also deploys it.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use yf_data::dataset::{DataSet, PairFiles, Split};
@@ -11,6 +11,7 @@ use yf_data::labels;
 use yf_data::metrics::{Evaluator, Metrics, Truth};
 use yf_deploy::DeployError;
 use yf_deploy::backend::Backend;
+use yf_deploy::pairing::Files;
 use yf_deploy::pipeline::{PairResult, Pipeline, Settings};
 use yf_plan::Modality;
 
@@ -36,12 +37,12 @@ pub fn validate(
     };
     let pairs = set.pairs(split)?;
     let labels: HashMap<&Path, &Path> = pairs.iter().map(|p| (p.rgb.as_path(), p.labels.as_path())).collect();
-    let files: Vec<(PathBuf, PathBuf)> = pairs.iter().map(files).collect();
+    let files: Vec<Files> = pairs.iter().map(files).collect();
     let mut evaluator = Evaluator::new(set.classes());
     let bar = progress::bar(files.len(), "pairs validated");
     Pipeline::new(backend, settings).run(&files, |result: Result<PairResult, DeployError>| {
         let result = result?;
-        let truths = match labels.get(result.rgb.as_path()) {
+        let truths = match result.rgb.as_deref().and_then(|rgb| labels.get(rgb)) {
             Some(path) => truths(path, set.classes(), result.size)?,
             None => Vec::new(),
         };
@@ -53,8 +54,8 @@ pub fn validate(
     Ok(evaluator.finish())
 }
 
-fn files(pair: &PairFiles) -> (PathBuf, PathBuf) {
-    (pair.rgb.clone(), pair.ir.clone())
+fn files(pair: &PairFiles) -> Files {
+    Files::Pair { rgb: pair.rgb.clone(), ir: pair.ir.clone() }
 }
 
 /// The labelled boxes of a picture of `size` (width, height), in its pixels.
