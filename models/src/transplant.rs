@@ -1,7 +1,7 @@
 //! A start from other weights: what a network takes over from one that was trained before.
 //!
 //! Any two networks go: a one-stream network into both branches of a fusion, a fusion into another, a network into
-//! itself with other classes. Layers are paired by structure alone ([`anatomy`]): by the pictures they descend from,
+//! itself with other classes. Layers are paired by structure alone: by the pictures they descend from,
 //! by the way through the pyramid that leads to them, and by their order among the layers of their block. Within a
 //! pair a convolution and its batch norm move together, in one of three ways:
 //!
