@@ -66,7 +66,7 @@ impl Loudness {
 enum Command {
     Data(data::DataArgs),
     Info(info::InfoArgs),
-    Train(train::TrainArgs),
+    Train(Box<train::TrainArgs>),
     Val(val::ValArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
@@ -98,7 +98,7 @@ impl Request {
         match self.cli.command {
             Command::Data(args) => data::run(args),
             Command::Info(args) => info::run(args),
-            Command::Train(args) => train::run(args, &self.given),
+            Command::Train(args) => train::run(*args, &self.given),
             Command::Val(args) => val::run(args, &self.given),
             Command::Import(args) => import::run(args),
             Command::Export(args) => export::run(args),
