@@ -71,7 +71,7 @@ fn with_batch(plan: &TrainPlan, batch: usize) -> TrainPlan {
 
 /// Bytes that steps with a batch of this size take at most.
 fn peak(plan: &TrainPlan, batch: usize, index: usize) -> Result<u64, Error> {
-    let plan = TrainPlan { cache: Cache::None, ..with_batch(plan, batch) };
+    let plan = TrainPlan { cache: Cache::None, weights: None, ..with_batch(plan, batch) };
     torch::empty_cache()?;
     torch::reset_peak_memory(index)?;
     let result = contained(|| steps(&plan));

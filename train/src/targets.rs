@@ -62,7 +62,7 @@ mod tests {
     fn few_boxes_are_one_size_and_many_are_powers_of_two() {
         let with = |counts: &[usize]| {
             let label = BoxLabel { class: 0, cx: 0.5, cy: 0.5, w: 0.1, h: 0.1 };
-            Rows::of(&counts.iter().map(|&n| vec![label.clone(); n]).collect::<Vec<_>>())
+            Rows::of(&counts.iter().map(|&n| vec![label; n]).collect::<Vec<_>>())
         };
         assert_eq!([0, 3, 12].map(|most| with(&[3, 0, 1]).padded(most)), [16; 3]);
         assert_eq!([1, 64, 65, 200].map(|most| with(&[50]).padded(most)), [64, 64, 128, 256]);

@@ -24,6 +24,8 @@ pub fn open_device(wanted: Option<&yf_plan::Device>) -> Result<Device, TorchErro
         (_, Ok(())) if index < count => {
             // SAFETY: a plain number.
             check(unsafe { ffi::yf_own_stream(index as i32) })?;
+            // The first allocation there opens it; before, it can tell nothing of its memory.
+            let _ = Tensor::f_zeros([1], (tch::Kind::Float, Device::Cuda(index)))?;
             Ok(Device::Cuda(index))
         }
         (None, _) => Ok(Device::Cpu),
