@@ -7,7 +7,8 @@ use crate::precision::Precision;
 use crate::proto::AttributeProto;
 
 /// More products of queries with keys than this are not held at once (128 MB in single precision): the queries are then
-/// taken in parts, one after the other. A runtime gives each part the memory of the one before.
+/// taken in parts, one after the other. ONNX Runtime gives each part the memory of the one before. The embedded runtime
+/// (rten 0.27) runs operators that cannot work in place first, so it holds the products of all parts before any softmax.
 const MOST_SCORES: usize = 1 << 25;
 
 impl Writer<'_> {
