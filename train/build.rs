@@ -2,17 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
+const SOURCES: &[&str] =
+    &["src/torch/shim.cpp", "src/torch/transfer.cpp", "src/torch/kernel.cpp", "src/augment/sample.cpp"];
+const HEADERS: &[&str] = &["src/torch/cuda.h", "src/torch/guarded.h", "src/augment/sample.h"];
+
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    for source in ["shim.cpp", "cuda.cpp", "cuda.h"] {
-        println!("cargo:rerun-if-changed=src/torch/{source}");
+    for source in SOURCES.iter().chain(&["src/torch/cuda.cpp"]).chain(HEADERS) {
+        println!("cargo:rerun-if-changed={source}");
     }
     let Some(torch) = std::env::var_os("LIBTORCH").map(PathBuf::from) else {
         panic!(
             "LIBTORCH is not set: run `make build`, or set it to the folder that `scripts/libtorch.py` prints, plus /torch"
         );
     };
-    cpp(&torch).file("src/torch/shim.cpp").compile("yf_shim");
+    // The pixels of a CPU and of a GPU are to be the same to the last bit: no fused multiply and add.
+    cpp(&torch).files(SOURCES).flag("-ffp-contract=off").compile("yf_shim");
     cuda_half(&torch);
     let lib = torch.join("lib");
     println!("cargo:rustc-link-search=native={}", lib.display());

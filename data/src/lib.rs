@@ -9,6 +9,7 @@ pub mod check;
 pub mod dataset;
 pub mod decode;
 pub mod detection;
+mod disk_cache;
 pub mod draw;
 pub mod error;
 #[cfg(test)]
@@ -17,11 +18,13 @@ mod jpeg;
 pub mod labels;
 pub mod letterbox;
 pub mod loader;
+mod memory;
 pub mod metrics;
 pub mod picture;
 mod prefetch;
 pub mod random;
 pub mod resize;
+mod sample;
 pub mod synth;
 
 pub use error::DataError;

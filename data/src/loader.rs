@@ -1,35 +1,29 @@
-//! Pairs at the network's scale, from the files or from memory.
+//! Pairs at the network's scale, from the files, from memory or from a cache on the disk.
 
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use crate::dataset::PairFiles;
 use crate::decode::{Limits, dimensions, read_pair_to_fit};
+use crate::disk_cache::DiskCache;
 use crate::error::DataError;
-use crate::picture::Pair;
+pub use crate::memory::available_memory;
 pub use crate::prefetch::{Prefetch, prefetch};
 use crate::resize::fit;
+pub use crate::sample::Sample;
 
 /// Where decoded pairs stay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Cache {
     /// Nowhere: every epoch decodes anew.
     #[default]
     None,
-    /// In memory, both modalities, resized.
+    /// In memory.
     Ram,
-}
-
-/// One pair as the training reads it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// Scaled so that the longer side is the loader's `fit`, without padding.
-    pub pair: Pair,
-    /// Width and height of the RGB file.
-    pub source: (usize, usize),
+    /// In files of this folder, which outlive the process and can be shared by several.
+    Disk(PathBuf),
 }
 
 /// Decodes pairs and, where it was asked to, keeps them. Can be shared among threads.
@@ -38,22 +32,33 @@ pub struct Loader {
     pairs: Vec<PairFiles>,
     fit: usize,
     limits: Limits,
-    /// Empty without a cache.
-    kept: Vec<OnceLock<Arc<Sample>>>,
+    store: Store,
+}
+
+#[derive(Debug)]
+enum Store {
+    None,
+    /// Locked while a pair is decoded, so that whoever wants it too waits for it.
+    Ram(Vec<Mutex<Option<Arc<Sample>>>>),
+    Disk(DiskCache),
 }
 
 /// Bytes of a sample's own, beside its pixels.
 const SAMPLE_BYTES: u64 = size_of::<Sample>() as u64 + 2 * size_of::<usize>() as u64;
 
 impl Loader {
-    /// A loader of `pairs`, scaled so that their longer side is `fit`. Nothing is read yet; before the cache is
-    /// filled, [`Loader::ensure_memory`] says whether it can be.
-    pub fn new(pairs: Vec<PairFiles>, fit: usize, cache: Cache, limits: Limits) -> Loader {
-        let kept = match cache {
-            Cache::None => Vec::new(),
-            Cache::Ram => pairs.iter().map(|_| OnceLock::new()).collect(),
+    /// A loader of `pairs`, scaled so that their longer side is `fit`. Nothing is read yet; before a cache in memory
+    /// is filled, [`Loader::ensure_memory`] says whether it can be.
+    ///
+    /// # Errors
+    /// A cache folder that cannot be made.
+    pub fn new(pairs: Vec<PairFiles>, fit: usize, cache: Cache, limits: Limits) -> Result<Loader, DataError> {
+        let store = match cache {
+            Cache::None => Store::None,
+            Cache::Ram => Store::Ram(pairs.iter().map(|_| Mutex::new(None)).collect()),
+            Cache::Disk(folder) => Store::Disk(DiskCache::open(&folder, fit, pairs.len())?),
         };
-        Loader { pairs, fit, limits, kept }
+        Ok(Loader { pairs, fit, limits, store })
     }
 
     /// Number of pairs.
@@ -71,34 +76,53 @@ impl Loader {
         &self.pairs
     }
 
-    /// Pair number `index`, from memory or from its files. Panics where there is no such pair, as an index does.
+    /// Pair number `index`, from its cache or from its files. Panics where there is no such pair, as an index does.
     ///
     /// # Errors
     /// Files that cannot be read or decoded.
     pub fn get(&self, index: usize) -> Result<Arc<Sample>, DataError> {
-        if let Some(sample) = self.kept.get(index).and_then(OnceLock::get) {
-            return Ok(Arc::clone(sample));
+        match &self.store {
+            Store::None => self.decode(index).map(Arc::new),
+            Store::Disk(cache) => cache.get(index, &self.pairs[index], || self.decode(index)).map(Arc::new),
+            Store::Ram(kept) => {
+                let mut slot = kept[index].lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(sample) = &*slot {
+                    return Ok(Arc::clone(sample));
+                }
+                let sample = Arc::new(self.decode(index)?);
+                *slot = Some(Arc::clone(&sample));
+                Ok(sample)
+            }
         }
+    }
+
+    /// Forgets a pair that a cache in memory holds: someone else keeps it now.
+    pub fn release(&self, index: usize) {
+        if let Store::Ram(kept) = &self.store {
+            *kept[index].lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    fn decode(&self, index: usize) -> Result<Sample, DataError> {
         let (pair, source) = read_pair_to_fit(&self.pairs[index], self.fit, &self.limits)?;
-        let sample = Arc::new(Sample { pair, source });
-        // Two threads may decode the same pair; the first one's is kept.
-        Ok(match self.kept.get(index) {
-            Some(slot) => Arc::clone(slot.get_or_init(|| sample)),
-            None => sample,
+        let files = &self.pairs[index];
+        Sample::new(&pair, source).ok_or_else(|| {
+            let why = format!("RGB and infrared of {:?} and {:?} pixels", pair.rgb.size(), pair.ir.size());
+            DataError::picture(&files.rgb, why)
         })
     }
 
-    /// Fills the cache on all cores; `progress` hears how many of how many are done. Nothing happens without a cache.
+    /// Sizes (width, height) of all RGB files and of their samples, from the files' headers.
     ///
     /// # Errors
-    /// The first pair that cannot be read.
-    pub fn fill(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<(), DataError> {
-        let done = std::sync::atomic::AtomicUsize::new(0);
-        (0..self.kept.len()).into_par_iter().try_for_each(|index| {
-            self.get(index)?;
-            progress(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1, self.kept.len());
-            Ok(())
-        })
+    /// The first header that cannot be read.
+    pub fn sizes(&self) -> Result<Vec<Sizes>, DataError> {
+        self.pairs.par_iter().map(|files| self.size(files)).collect()
+    }
+
+    fn size(&self, files: &PairFiles) -> Result<Sizes, DataError> {
+        let source = dimensions(&files.rgb)?;
+        Ok(Sizes { source, sample: fit(source, self.fit) })
     }
 
     /// Bytes that all pairs take in memory, both modalities at the loader's scale. Reads the headers of at most
@@ -115,20 +139,20 @@ impl Loader {
         let bytes = (0..count)
             .into_par_iter()
             .map(|i| {
-                let (width, height) = fit(dimensions(&self.pairs[i * total / count].rgb)?, self.fit);
+                let (width, height) = self.size(&self.pairs[i * total / count])?.sample;
                 Ok(4 * (width * height) as u64 + SAMPLE_BYTES)
             })
             .try_reduce(|| 0, |a, b| Ok(a + b))?;
         Ok((u128::from(bytes) * total as u128 / count as u128) as u64)
     }
 
-    /// Whether the cache fits into the memory that is free, less a tenth that is left to everything else. Says the
-    /// bytes that the cache will take; 0 without a cache.
+    /// Whether a cache in memory fits into what is free, less a tenth that is left to everything else. Says the
+    /// bytes that the cache will take; 0 without one.
     ///
     /// # Errors
     /// [`DataError::Memory`] where it does not fit, and headers that cannot be read.
     pub fn ensure_memory(&self) -> Result<u64, DataError> {
-        if self.kept.is_empty() {
+        if !matches!(self.store, Store::Ram(_)) {
             return Ok(0);
         }
         let needed = self.estimate_bytes(1000)?;
@@ -139,43 +163,19 @@ impl Loader {
     }
 }
 
-/// Bytes of memory that can still be had: what the system says, or less where a control group (a container) allows
-/// less. `None` where neither can be read.
-pub fn available_memory() -> Option<u64> {
-    let free = std::fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(mem_available);
-    match (free, control_group_rest()) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
-
-fn mem_available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
-}
-
-/// What a control group still allows, version 2 or 1. Cached file contents count as used there, but give way.
-fn control_group_rest() -> Option<u64> {
-    let read = |folder: &Path, file: &str| std::fs::read_to_string(folder.join(file)).ok();
-    let number = |folder: &Path, file: &str| read(folder, file)?.trim().parse::<u64>().ok();
-    let rest = |folder: &Path, limit: &str, used: &str, cached: &str| {
-        let (limit, used) = (number(folder, limit)?, number(folder, used)?);
-        let cached = read(folder, "memory.stat").as_deref().and_then(|stat| field(stat, cached)).unwrap_or(0);
-        Some(limit.saturating_sub(used.saturating_sub(cached)))
-    };
-    let (two, one) = (Path::new("/sys/fs/cgroup"), Path::new("/sys/fs/cgroup/memory"));
-    rest(two, "memory.max", "memory.current", "inactive_file")
-        .or_else(|| rest(one, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"))
-}
-
-/// The value of `name` in lines of names and numbers.
-fn field(stat: &str, name: &str) -> Option<u64> {
-    let words = stat.lines().filter_map(|line| line.split_once(' '));
-    words.filter(|(key, _)| *key == name).find_map(|(_, value)| value.trim().parse().ok())
+/// How large a pair is, (width, height) in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// The RGB file.
+    pub source: (usize, usize),
+    /// The sample, resized.
+    pub sample: (usize, usize),
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn loader(cache: Cache, folder: &Path) -> Loader {
@@ -187,32 +187,35 @@ mod tests {
             image::GrayImage::new(size.0 / 2, size.1 / 2).save(&ir).expect("a temporary picture");
             pairs.push(PairFiles { rgb, ir, labels: file("txt") });
         }
-        Loader::new(pairs, 32, cache, Limits::default())
+        Loader::new(pairs, 32, cache, Limits::default()).expect("no folder to make")
     }
 
     #[test]
     fn the_cache_holds_both_modalities_resized() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let loader = loader(Cache::Ram, folder.path());
-        loader.fill(&|_, total| assert_eq!(total, 3)).expect("good pairs");
+        let first = loader.get(1).expect("a good pair");
         drop(folder);
         let sample = loader.get(1).expect("from memory");
-        assert_eq!(
-            (sample.pair.rgb.size(), sample.pair.ir.size(), sample.source),
-            ((16, 32), (16, 32), (30, 60))
-        );
-        assert!(Arc::ptr_eq(&sample, &loader.get(1).expect("from memory")));
+        assert_eq!((sample.size(), sample.source(), sample.words().len()), ((16, 32), (30, 60), 512));
+        assert!(Arc::ptr_eq(&sample, &first));
+        loader.release(1);
+        assert!(loader.get(1).is_err(), "forgotten, and its files are gone");
     }
 
     #[test]
     fn the_estimate_is_what_the_cache_takes() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let loader = loader(Cache::Ram, folder.path());
-        let pixels: usize = (0..3)
-            .map(|i| loader.get(i).expect("good").pair.clone())
-            .map(|pair| pair.rgb.pixels.len() + pair.ir.pixels.len())
+        let sizes = loader.sizes().expect("headers");
+        let words: usize = (0..3)
+            .map(|i| {
+                let sample = loader.get(i).expect("good");
+                assert_eq!(sizes[i], Sizes { source: sample.source(), sample: sample.size() });
+                sample.words().len()
+            })
             .sum();
-        assert_eq!(loader.estimate_bytes(10).expect("headers"), pixels as u64 + 3 * SAMPLE_BYTES);
+        assert_eq!(loader.estimate_bytes(10).expect("headers"), 4 * words as u64 + 3 * SAMPLE_BYTES);
         assert!(loader.ensure_memory().expect("a few kilobytes") > 0);
     }
 
@@ -224,12 +227,5 @@ mod tests {
         assert_eq!(loader.ensure_memory().expect("nothing to hold"), 0);
         drop(folder);
         assert!(loader.get(0).is_err());
-    }
-
-    #[test]
-    fn memory_is_read_in_bytes() {
-        assert_eq!(mem_available("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
-        assert_eq!(field("anon 7\ninactive_file 4096\n", "inactive_file"), Some(4096));
-        assert!(available_memory().is_some_and(|bytes| bytes > 0));
     }
 }

@@ -47,6 +47,10 @@ pub enum Cache {
     None,
     /// Decoded and resized pairs in memory, both modalities.
     Ram,
+    /// The same in files of a cache folder, for the next runs too.
+    Disk,
+    /// The same in the GPU's memory, where they fit; else as `Ram`.
+    Device,
 }
 
 /// What `yf-train` is started with.

@@ -13,7 +13,6 @@ use crate::learner::{Learner, Losses};
 use crate::output;
 use crate::schedule::Schedule;
 use crate::setup::Setup;
-use crate::targets;
 use crate::torch;
 use crate::trainer::IN_FLIGHT;
 
@@ -61,6 +60,7 @@ pub fn bench(plan: &BenchPlan) -> Result<(), Error> {
     let learner = Learner::new(&setup.graph, parameters, &plan.train.recipe, &schedule, setup.device)?;
     let mut stopwatch = Stopwatch { setup: &setup, plan, learner, schedule, flight: VecDeque::new() };
     let resident = stopwatch.resident()?;
+    setup.feed.forget();
     // An epoch of its own number: its pictures are the same, its dice are not.
     let first = stopwatch.steps(0, setup.feed.batches())?;
     let pairs_per_s = stopwatch.steps(1, plan.steps)?;
@@ -104,7 +104,7 @@ impl Stopwatch<'_> {
         let (mut pairs, mut done) = (0, 0);
         for epoch in epoch.. {
             for decoded in self.setup.feed.epoch(epoch, self.setup.augmentation.clone()) {
-                let batch = self.setup.feed.batch(&decoded.and_then(|inner| inner)?)?;
+                let batch = self.setup.feed.batch(decoded?, self.plan.train.modality)?;
                 self.gradient(&batch)?;
                 self.optimize()?;
                 pairs += batch.labels.len();
@@ -121,9 +121,8 @@ impl Stopwatch<'_> {
     /// Pairs a second where one batch is learned again and again.
     fn resident(&mut self) -> Result<f64, Error> {
         let decoded = self.setup.feed.epoch(0, self.setup.augmentation.clone()).next();
-        let decoded =
-            decoded.ok_or_else(|| Error::Other("there are no training pairs".to_owned()))?.and_then(|d| d)?;
-        let batch = self.setup.feed.batch(&decoded)?;
+        let decoded = decoded.ok_or_else(|| Error::Other("there are no training pairs".to_owned()))??;
+        let batch = self.setup.feed.batch(decoded, self.plan.train.modality)?;
         let mut started = Instant::now();
         for step in 0..WARM_UP + self.plan.steps {
             if step == WARM_UP {
@@ -146,9 +145,10 @@ impl Stopwatch<'_> {
         while done < STAGED {
             let started = Instant::now();
             let Some(decoded) = feed.next() else { break };
-            let decoded = decoded.and_then(|inner| inner)?;
+            let decoded = decoded?;
             sums[0] += started.elapsed().as_secs_f64();
-            let (batch, augment) = self.timed(|s| Ok(s.setup.feed.batch(&decoded)?))?;
+            let (batch, augment) =
+                self.timed(|s| Ok(s.setup.feed.batch(decoded, s.plan.train.modality)?))?;
             let ((), gradient) = self.timed(|s| s.gradient(&batch))?;
             let ((), step) = self.timed(Self::optimize)?;
             [augment, gradient, step].iter().zip(&mut sums[1..]).for_each(|(time, sum)| *sum += time);
@@ -158,11 +158,8 @@ impl Stopwatch<'_> {
     }
 
     fn gradient(&mut self, batch: &Batch) -> Result<(), Error> {
-        let side = self.plan.train.imgsz;
-        let (classes, rows, device) = (self.setup.names.len(), self.setup.rows, self.setup.device);
-        let targets = targets::of(&batch.labels, (side, side), classes, rows, device)?;
         let inputs = batch.inputs(&self.setup.graph, self.plan.train.modality)?;
-        self.flight.push_back(self.learner.accumulate(&inputs, &targets)?);
+        self.flight.push_back(self.learner.accumulate(&inputs, &batch.targets)?);
         if self.flight.len() > IN_FLIGHT {
             self.flight.pop_front().map(|losses| losses.parts()).transpose()?;
         }

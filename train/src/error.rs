@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use yf_data::DataError;
 use yf_models::ModelError;
 
-use crate::augment::AugmentError;
 use crate::loss::TargetsError;
 use crate::records::RecordError;
 use crate::torch::TorchError;
@@ -25,9 +24,6 @@ pub enum Error {
     /// libtorch.
     #[error(transparent)]
     Torch(#[from] TorchError),
-    /// The augmentation.
-    #[error(transparent)]
-    Augment(#[from] AugmentError),
     /// A record of the run.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -206,7 +206,7 @@ impl Learner {
 }
 
 /// The type of autocast; fp16 has no fast kernels on a CPU, where it means bf16.
-fn precision(amp: Option<AmpKind>, device: Device) -> Option<Kind> {
+pub fn precision(amp: Option<AmpKind>, device: Device) -> Option<Kind> {
     match amp? {
         AmpKind::Fp16 if device.is_cuda() => Some(Kind::Half),
         AmpKind::Fp16 | AmpKind::Bf16 => Some(Kind::BFloat16),

@@ -9,7 +9,6 @@ use crate::Error;
 use crate::learner::Learner;
 use crate::schedule::Schedule;
 use crate::setup::Setup;
-use crate::targets;
 use crate::torch::{self, Device, TorchError};
 
 /// Part of a GPU's memory that a batch may take.
@@ -71,7 +70,9 @@ fn with_batch(plan: &TrainPlan, batch: usize) -> TrainPlan {
 
 /// Bytes that steps with a batch of this size take at most.
 fn peak(plan: &TrainPlan, batch: usize, index: usize) -> Result<u64, Error> {
-    let plan = TrainPlan { cache: Cache::None, weights: None, ..with_batch(plan, batch) };
+    // Pairs that will lie on the device take their part; other caches would only be filled.
+    let cache = if plan.cache == Cache::Device { Cache::Device } else { Cache::None };
+    let plan = TrainPlan { cache, weights: None, ..with_batch(plan, batch) };
     torch::empty_cache()?;
     torch::reset_peak_memory(index)?;
     let result = contained(|| steps(&plan));
@@ -88,13 +89,10 @@ fn steps(plan: &TrainPlan) -> Result<(), Error> {
     let schedule = Schedule::new(&plan.recipe, setup.feed.batches());
     let mut learner = Learner::new(&setup.graph, parameters, &plan.recipe, &schedule, setup.device)?;
     let decoded = setup.feed.epoch(0, setup.augmentation.clone()).next();
-    let decoded =
-        decoded.ok_or_else(|| Error::Other("there are no training pairs".to_owned()))?.and_then(|d| d)?;
-    let side = (plan.imgsz, plan.imgsz);
+    let decoded = decoded.ok_or_else(|| Error::Other("there are no training pairs".to_owned()))??;
+    let batch = setup.feed.batch(decoded, plan.modality)?;
     for _ in 0..STEPS {
-        let batch = setup.feed.batch(&decoded)?;
-        let targets = targets::of(&batch.labels, side, setup.names.len(), setup.rows, setup.device)?;
-        learner.accumulate(&batch.inputs(&setup.graph, plan.modality)?, &targets)?;
+        learner.accumulate(&batch.inputs(&setup.graph, plan.modality)?, &batch.targets)?;
         learner.step(&schedule.at(0, 0))?;
     }
     Ok(torch::synchronize(setup.device)?)

@@ -1,6 +1,6 @@
 //! A plan becomes what a run works with: device, network, pairs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 use yf_data::DataError;
@@ -13,9 +13,9 @@ use yf_plan::{Modality, TrainPlan};
 
 use crate::Error;
 use crate::augment::Augmentation;
-use crate::feed::{Feed, Settings};
-use crate::targets::Rows;
-use crate::torch::{self, Device, Parameters};
+use crate::feed::{Feed, Resident, Settings};
+use crate::learner::precision;
+use crate::torch::{self, Device, Kind, Parameters};
 use crate::validator::Validator;
 
 /// Everything a run works with that does not change while it learns.
@@ -32,8 +32,6 @@ pub struct Setup {
     pub augmentation: Augmentation,
     /// The training pairs.
     pub feed: Feed,
-    /// Sizes of the training pairs' targets.
-    pub rows: Rows,
     /// The validation pairs.
     pub validator: Validator,
 }
@@ -59,17 +57,18 @@ impl Setup {
             workers,
             seed: plan.recipe.seed,
             device,
-            modality: plan.modality,
+            kind: pictures(plan, device),
         };
-        let feed = Feed::new(loader(train, plan)?, set.classes(), settings)?;
-        let validator = Validator::new(&graph, loader(val, plan)?, plan.recipe.batch, workers, device)?;
+        let (loader, resident) = keep(train, plan, device)?;
+        let feed = Feed::new(loader, resident, set.classes(), settings)?;
+        let (loader, resident) = keep(val, plan, device)?;
+        let validator = Validator::new(&graph, loader, resident, Settings { kind: Kind::Float, ..settings })?;
         Ok(Setup {
             device,
             names: set.names().to_vec(),
             network,
             graph,
             augmentation: Augmentation::from(&plan.recipe),
-            rows: Rows::of(feed.labels()),
             feed,
             validator,
         })
@@ -155,19 +154,56 @@ fn usable(pairs: Vec<PairFiles>, classes: usize, plan: &TrainPlan) -> Result<Vec
     Ok(good)
 }
 
-/// A loader with the cache the plan asks for, or without one where it does not fit.
-fn loader(pairs: Vec<PairFiles>, plan: &TrainPlan) -> Result<Loader, Error> {
+/// Type of the training pictures: what autocast would make of them first of all.
+fn pictures(plan: &TrainPlan, device: Device) -> Kind {
+    if device.is_cuda() { precision(plan.recipe.amp, device).unwrap_or(Kind::Float) } else { Kind::Float }
+}
+
+/// Where decoded pairs stay: as the plan asks, or the next best place that they fit into.
+fn keep(
+    pairs: Vec<PairFiles>,
+    plan: &TrainPlan,
+    device: Device,
+) -> Result<(Loader, Option<Resident>), Error> {
     let (size, limits) = (plan.imgsz, Limits::default());
-    if plan.cache == yf_plan::Cache::Ram {
-        let cached = Loader::new(pairs.clone(), size, Cache::Ram, limits);
-        match cached.ensure_memory() {
-            Ok(bytes) => {
-                info!("{} pairs will take {:.2} GB of memory", pairs.len(), bytes as f64 / 1e9);
-                return Ok(cached);
+    let cached = |cache: Cache| Loader::new(pairs.clone(), size, cache, limits);
+    match plan.cache {
+        yf_plan::Cache::None => return Ok((cached(Cache::None)?, None)),
+        yf_plan::Cache::Disk => {
+            let folder = cache_folder()?;
+            info!("decoded pairs are kept in {}", folder.display());
+            return Ok((cached(Cache::Disk(folder))?, None));
+        }
+        yf_plan::Cache::Ram => (),
+        yf_plan::Cache::Device => {
+            // In memory they only wait to be sent.
+            let loader = cached(Cache::Ram)?;
+            if let Some(resident) = Resident::open(&loader, device)? {
+                return Ok((loader, Some(resident)));
             }
-            Err(e @ DataError::Memory { .. }) => warn!("no cache: {e}"),
-            Err(e) => return Err(e.into()),
         }
     }
-    Ok(Loader::new(pairs, size, Cache::None, limits))
+    let loader = cached(Cache::Ram)?;
+    match loader.ensure_memory() {
+        Ok(bytes) => {
+            info!("{} pairs will take {:.2} GB of memory", pairs.len(), bytes as f64 / 1e9);
+            Ok((loader, None))
+        }
+        Err(e @ DataError::Memory { .. }) => {
+            warn!("no cache: {e}");
+            Ok((cached(Cache::None)?, None))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// `yf/pairs` in the user's folder for caches.
+fn cache_folder() -> Result<PathBuf, Error> {
+    let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache")));
+    caches.map(|folder| folder.join("yf/pairs")).ok_or_else(|| {
+        Error::Other(
+            "neither HOME nor XDG_CACHE_HOME is set: --cache disk has no place to write to".to_owned(),
+        )
+    })
 }

@@ -20,7 +20,6 @@ use crate::records::progress::{EpochProgress, Running, ValidationProgress};
 use crate::records::results::{self, Row};
 use crate::schedule::Schedule;
 use crate::setup::Setup;
-use crate::targets;
 use crate::torch::{self, Readback, ScalerState};
 use crate::validator::Outcome;
 use yf_data::metrics::table;
@@ -297,8 +296,7 @@ impl Run {
         let mut bar = EpochProgress::new(epoch + 1, epochs, batches);
         let mut flight = Flight::default();
         for (index, decoded) in self.setup.feed.epoch(epoch, augmentation).enumerate() {
-            let decoded = decoded.and_then(|inner| inner)?;
-            let batch = self.setup.feed.batch(&decoded)?;
+            let batch = self.setup.feed.batch(decoded?, self.plan.modality)?;
             if epoch == 0 && index == 0 {
                 self.picture(&batch)?;
             }
@@ -313,12 +311,9 @@ impl Run {
 
     /// One batch: its gradients, and a step when enough have gathered.
     fn batch(&mut self, batch: &Batch, epoch: usize, index: usize, flight: &mut Flight) -> Result<(), Error> {
-        let side = self.plan.imgsz;
-        let (classes, device) = (self.setup.names.len(), self.setup.device);
-        let targets = targets::of(&batch.labels, (side, side), classes, self.setup.rows, device)?;
         let inputs = batch.inputs(&self.setup.graph, self.plan.modality)?;
         let rates = self.schedule.at(self.progress.batches, epoch);
-        let losses = self.learner.accumulate(&inputs, &targets)?;
+        let losses = self.learner.accumulate(&inputs, &batch.targets)?;
         if self.learner.pending >= rates.accumulate {
             self.learner.step(&rates)?;
         }

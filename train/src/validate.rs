@@ -7,10 +7,11 @@ use yf_models::Weights;
 use yf_plan::ValPlan;
 
 use crate::Error;
+use crate::feed::Settings;
 use crate::output;
 use crate::records::progress::ValidationProgress;
 use crate::setup::workers;
-use crate::torch::{self, Parameters};
+use crate::torch::{self, Kind, Parameters};
 use crate::validator::Validator;
 use yf_data::metrics::table;
 
@@ -36,8 +37,10 @@ pub fn validate(plan: &ValPlan) -> Result<(), Error> {
         .map_err(|why| Error::Checkpoint { path: plan.weights.clone(), why })?;
     parameters.channels_last()?;
     let pairs = set.pairs(split(&plan.split)?)?;
-    let loader = Loader::new(pairs, size, Cache::None, Limits::default());
-    let validator = Validator::new(&graph, loader, plan.batch, workers(plan.workers), device)?;
+    let loader = Loader::new(pairs, size, Cache::None, Limits::default())?;
+    let workers = workers(plan.workers);
+    let settings = Settings { size, batch: plan.batch.max(1), workers, seed: 0, device, kind: Kind::Float };
+    let validator = Validator::new(&graph, loader, None, settings)?;
     let mut bar = ValidationProgress::new(validator.batches());
     let outcome = validator.run(&parameters, plan.modality, None, &mut || bar.step())?;
     drop(bar);

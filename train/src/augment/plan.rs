@@ -117,6 +117,15 @@ impl SamplePlan {
         }
         kept
     }
+
+    /// Boxes of all tiles in the output, every one of them and uncut: what a letterbox makes of them.
+    pub fn all_labels<'a>(&self, of_tile: impl Fn(usize) -> &'a [BoxLabel]) -> Vec<BoxLabel> {
+        let placed = |(index, tile): (usize, &Tile)| {
+            let place = |label: &BoxLabel| normalised(label.class, tile.place(label), self.size);
+            of_tile(index).iter().map(place).collect::<Vec<_>>()
+        };
+        self.tiles.iter().enumerate().flat_map(placed).collect()
+    }
 }
 
 impl Tile {

@@ -1,7 +1,13 @@
+use yf_data::labels::BoxLabel;
 use yf_data::letterbox::{BORDER, Letterbox};
-use yf_data::picture::Picture;
+use yf_data::picture::{Pair, Picture};
+use yf_plan::Modality;
 
 use super::*;
+use crate::torch::{Device, Kind, Tensor};
+
+mod colours;
+mod gpu;
 
 /// A pair whose infrared picture equals each of its RGB planes.
 fn grey_pair(width: usize, height: usize, grey: impl Fn(usize, usize) -> u8) -> Pair {
@@ -19,6 +25,64 @@ fn geometry() -> Augmentation {
     Augmentation { hsv: [0.0; 3], ir_brightness: 0.0, ir_contrast: 0.0, ..Augmentation::default() }
 }
 
+/// Where sources lie when they are sampled.
+#[derive(Clone, Copy, PartialEq)]
+enum Lying {
+    /// Windows side by side.
+    Packed,
+    /// Whole pictures side by side.
+    Whole,
+}
+
+/// Plans and pixels as tensors of words on the CPU, and the plans.
+fn laid(draws: &[Draw], pairs: &[Pair], size: usize, lying: Lying) -> (Tensor, Tensor, Vec<SamplePlan>) {
+    let samples: Vec<Vec<u32>> = pairs.iter().map(words_of).collect();
+    let mut pixels = if lying == Lying::Whole { samples.concat() } else { vec![] };
+    let mut plans = Vec::new();
+    let (mut words, mut planned) = (Vec::new(), Vec::new());
+    for draw in draws {
+        let sizes: Vec<_> = draw.pictures().iter().map(|&i| pairs[i].size()).collect();
+        let plan = SamplePlan::new(draw, &sizes, size);
+        let views = views(&plan);
+        let place = |view: &View| {
+            let index = draw.pictures()[view.tile];
+            let width = pairs[index].rgb.width;
+            if lying == Lying::Whole {
+                let base = samples[..index].iter().map(Vec::len).sum::<usize>() as i64;
+                return Place { base, stride: width };
+            }
+            let first = pixels.len();
+            pixels.resize(first + view.pixels(), 0);
+            view.copy(&samples[index], width, &mut pixels[first..]);
+            view.packed(first)
+        };
+        let places: Vec<Place> = views.iter().map(place).collect();
+        plans.push(PlanWords::new(&plan, &views, &places));
+        planned.push(plan);
+    }
+    words.extend_from_slice(bytemuck::cast_slice::<PlanWords, i32>(&plans));
+    (Tensor::from_slice(&words), Tensor::from_slice(bytemuck::cast_slice::<u32, i32>(&pixels)), planned)
+}
+
+fn words_of(pair: &Pair) -> Vec<u32> {
+    let pixels = pair.rgb.pixels.as_chunks::<3>().0.iter().zip(&pair.ir.pixels);
+    pixels.map(|(&[r, g, b], &ir)| u32::from_ne_bytes([r, g, b, ir])).collect()
+}
+
+/// Pictures of `draws`, and what was planned.
+fn on_cpu(draws: &[Draw], pairs: &[Pair], size: usize) -> (Pictures, Vec<SamplePlan>) {
+    let (plans, pixels, planned) = laid(draws, pairs, size, Lying::Packed);
+    (sampled(&plans, &pixels, draws.len(), size, Kind::Float), planned)
+}
+
+fn sampled(plans: &Tensor, pixels: &Tensor, batch: usize, size: usize, kind: Kind) -> Pictures {
+    let into = Pictures::empty(batch, size, kind, Device::Cpu).unwrap();
+    let sampler = Sampler::open(Device::Cpu);
+    // SAFETY: made by `laid`.
+    unsafe { sampler.sample(Words { plans, pixels }, Modality::Both, &into) }.unwrap();
+    into
+}
+
 fn draws(augmentation: &Augmentation, count: usize, set: usize) -> Vec<Draw> {
     (0..count).map(|i| Draw::new(augmentation, 11, 2, i % set, set)).collect()
 }
@@ -27,16 +91,12 @@ fn values(tensor: &Tensor) -> Vec<f32> {
     Vec::<f32>::try_from(tensor.flatten(0, -1)).unwrap()
 }
 
-fn on_cpu<'a>(draws: &[Draw], source: impl Fn(usize) -> Source<'a>, size: usize) -> Batch {
-    batch(draws, source, size, Device::Cpu).unwrap()
-}
-
 #[test]
 fn both_modalities_get_the_same_geometry() {
     let pairs: Vec<Pair> = (0..5).map(|i| grey_pair(60 + 4 * i, 64 - 3 * i, noise)).collect();
-    let out = on_cpu(&draws(&geometry(), 10, 5), |i| Source { pair: &pairs[i], labels: &[] }, 64);
-    assert_eq!((out.rgb.size(), out.ir.size()), (vec![10, 3, 64, 64], vec![10, 1, 64, 64]));
-    let infrared = values(&out.ir.expand([10, 3, 64, 64], false));
+    let (out, _) = on_cpu(&draws(&geometry(), 10, 5), &pairs, 64);
+    assert_eq!((out.rgb.size(), out.ir.size()), (vec![10, 3, 64, 64], vec![10, 3, 64, 64]));
+    let infrared = values(&out.ir);
     assert_eq!(values(&out.rgb), infrared);
     assert!(infrared.iter().any(|v| *v != infrared[0]));
 }
@@ -50,10 +110,10 @@ fn without_draws_a_picture_is_letterboxed() {
             ir: grey_pair(width, height, |x, y| noise(y, x)).ir,
         };
         let draw = Draw::new(&Augmentation::none(), 0, 0, 0, 1);
-        let out = on_cpu(&[draw], |_| Source { pair: &pair, labels: &[] }, 64);
         let expected = Letterbox::new((width, height), (64, 64)).apply(&pair);
+        let (out, _) = on_cpu(&[draw], &[pair], 64);
         let bytes = |t: &Tensor| values(t).iter().map(|v| (v * 255.0).round() as u8).collect::<Vec<u8>>();
-        assert_eq!(bytes(&out.ir), expected.ir.pixels, "{width}x{height}");
+        assert_eq!(bytes(&out.ir.select(1, 2)), expected.ir.pixels, "{width}x{height}");
         assert_eq!(bytes(&out.rgb.permute([0, 2, 3, 1])), expected.rgb.pixels, "{width}x{height}");
     }
 }
@@ -64,7 +124,7 @@ fn the_border_is_114_in_every_channel() {
     let white = grey_pair(64, 40, |_, _| 255);
     let mut zoomed = draws(&geometry(), 12, 4);
     zoomed.iter_mut().for_each(|draw| draw.scale = 0.5);
-    let out = on_cpu(&zoomed, |_| Source { pair: &white, labels: &[] }, 64);
+    let (out, _) = on_cpu(&zoomed, &[white.clone(), white.clone(), white.clone(), white], 64);
     let border = f32::from(BORDER) / 255.0;
     for channel in [out.rgb.select(1, 0), out.rgb.select(1, 1), out.rgb.select(1, 2), out.ir.select(1, 0)] {
         let grey = values(&channel);
@@ -83,11 +143,13 @@ fn a_box_stays_around_what_it_was_around() {
     };
     let pair = grey_pair(160, 120, |x, y| if inside(x, y) { 255 } else { 0 });
     let (size, mut seen, mut complete) = (160, 0, 0);
+    let pairs = vec![pair; 60];
     for draw in draws(&geometry(), 60, 60) {
-        let out = on_cpu(&[draw], |_| Source { pair: &pair, labels: std::slice::from_ref(&label) }, size);
+        let (out, planned) = on_cpu(&[draw], &pairs, size);
+        let labels = planned[0].labels(|_| std::slice::from_ref(&label));
         // Border is 114 and the rest of the picture is 0: above 160 lies the object alone.
-        let bright = values(&out.ir).iter().map(|v| *v > 160.0 / 255.0).collect::<Vec<bool>>();
-        for kept in &out.labels[0] {
+        let bright = values(&out.ir.select(1, 0)).iter().map(|v| *v > 160.0 / 255.0).collect::<Vec<bool>>();
+        for kept in &labels {
             let [x0, y0, x1, y1] = kept.corners((size, size));
             assert_eq!(kept.class, 3);
             assert!(x0 >= -1e-3 && y0 >= -1e-3 && x1 <= 160.001 && y1 <= 160.001);
@@ -107,11 +169,11 @@ fn a_box_stays_around_what_it_was_around() {
             seen += 1;
         }
         let area = bright.iter().filter(|b| **b).count() as f32;
-        let boxed: f32 = out.labels[0].iter().map(|l| l.w * l.h * (size * size) as f32).sum();
+        let boxed: f32 = labels.iter().map(|l| l.w * l.h * (size * size) as f32).sum();
         let rounding = 60.0 + 0.12 * area;
         assert!(boxed < area + rounding, "boxes cover {boxed} pixels, the objects {area}");
         // Objects of which a tenth is left are bright, but have no box.
-        if out.labels[0].len() == 4 {
+        if labels.len() == 4 {
             assert!(boxed > area - rounding, "boxes cover {boxed} pixels, the objects {area}");
             complete += 1;
         }
@@ -145,7 +207,7 @@ fn a_mosaic_shows_four_pictures_about_one_point() {
     let pictures = draw.pictures().to_vec();
     for flip in [false, true] {
         draw.flip = flip;
-        let out = on_cpu(std::slice::from_ref(&draw), |i| Source { pair: &pairs[i], labels: &[] }, 64);
+        let (out, _) = on_cpu(std::slice::from_ref(&draw), &pairs, 64);
         let corner = |x: i64, y: i64| (out.ir.double_value(&[0, 0, y, x]) * 255.0).round() as u8;
         let shown = [corner(31, 31), corner(32, 31), corner(31, 32), corner(32, 32)];
         let order = if flip { [1, 0, 3, 2] } else { [0, 1, 2, 3] };
@@ -156,33 +218,125 @@ fn a_mosaic_shows_four_pictures_about_one_point() {
 }
 
 #[test]
-fn a_picture_does_not_depend_on_its_batch() {
+fn pixels_are_interpolated_as_the_plan_says() {
+    let pairs: Vec<Pair> = (0..4).map(|i| grey_pair(64, 40 + 3 * i, noise)).collect();
+    let some = draws(&geometry(), 8, 4);
+    let (out, planned) = on_cpu(&some, &pairs, 64);
+    for (at, (draw, plan)) in some.iter().zip(&planned).enumerate() {
+        let is = values(&out.ir.select(0, at as i64).select(0, 0));
+        for (i, is) in is.into_iter().enumerate() {
+            let centre = [(i % 64) as f64 + 0.5, (i / 64) as f64 + 0.5];
+            let expected = by_definition(plan, draw, &pairs, centre);
+            assert!(
+                (f64::from(is) - expected).abs() < 1e-5,
+                "picture {at}, {centre:?}: {is}, not {expected}"
+            );
+        }
+    }
+}
+
+/// Grey of an output point: of the tile of its quarter, bilinear between pixel centres, in f64.
+fn by_definition(plan: &SamplePlan, draw: &Draw, pairs: &[Pair], at: [f64; 2]) -> f64 {
+    let half = [0, 1].map(|axis| usize::from(at[axis] >= plan.split[axis]));
+    let Some(index) = plan.quarters[2 * half[1] + half[0]] else { return 114.0 / 255.0 };
+    let tile = &plan.tiles[index];
+    if (0..2).any(|axis| at[axis] < tile.rect[axis][0] || at[axis] >= tile.rect[axis][1]) {
+        return 114.0 / 255.0;
+    }
+    let source = [0, 1].map(|axis| tile.map[axis].scale * at[axis] + tile.map[axis].offset - 0.5);
+    let ir = &pairs[draw.pictures()[index]].ir;
+    let pixel = |x: f64, y: f64| {
+        let inside = |v: f64, side: usize| v.clamp(0.0, side as f64 - 1.0) as usize;
+        f64::from(ir.pixel(inside(x, ir.width), inside(y, ir.height))[0])
+    };
+    let [x, y] = source.map(f64::floor);
+    let [right, down] = [source[0] - x, source[1] - y];
+    let upper = pixel(x, y) * (1.0 - right) + pixel(x + 1.0, y) * right;
+    let lower = pixel(x, y + 1.0) * (1.0 - right) + pixel(x + 1.0, y + 1.0) * right;
+    (upper * (1.0 - down) + lower * down) / 255.0
+}
+
+#[test]
+fn windows_show_what_whole_pictures_show() {
     let pairs: Vec<Pair> = (0..6).map(|i| grey_pair(64, 40 + i, noise)).collect();
-    let all = draws(&Augmentation::default(), 6, 6);
-    let plans: Vec<SamplePlan> = all
+    let some = draws(&Augmentation::default(), 12, 6);
+    let [packed, whole] = [Lying::Packed, Lying::Whole].map(|lying| {
+        let (plans, pixels, _) = laid(&some, &pairs, 64, lying);
+        sampled(&plans, &pixels, some.len(), 64, Kind::Float)
+    });
+    assert!(packed.rgb == whole.rgb && packed.ir == whole.ir);
+    // Nor does a picture depend on its batch.
+    let (alone, _) = on_cpu(&some[7..8], &pairs, 64);
+    assert_eq!(values(&alone.rgb), values(&packed.rgb.narrow(0, 7, 1)));
+}
+
+#[test]
+fn positions_beyond_32_bits_are_reached() {
+    // The same picture, once at the beginning and once as if 2^33 words lay before it.
+    let pairs = [grey_pair(64, 48, noise)];
+    let some = draws(&geometry(), 3, 1);
+    let (near, pixels, planned) = laid(&some, &pairs, 64, Lying::Whole);
+    let far = 1i64 << 33;
+    let plans: Vec<PlanWords> = some
         .iter()
-        .map(|d| SamplePlan::new(d, &d.pictures().iter().map(|&i| pairs[i].size()).collect::<Vec<_>>(), 64))
+        .zip(&planned)
+        .map(|(_, plan)| {
+            let views = views(plan);
+            let places = vec![Place { base: far, stride: 64 }; views.len()];
+            PlanWords::new(plan, &views, &places)
+        })
         .collect();
-    let sources: Vec<Vec<Source>> = all
-        .iter()
-        .map(|d| d.pictures().iter().map(|&i| Source { pair: &pairs[i], labels: &[] }).collect())
-        .collect();
-    // One buffer for all, as a GPU takes it, against picture by picture, as a CPU does.
-    let together = warp::warp(&pack::Packed::new(&plans, &sources, 64).unwrap(), Device::Cpu).unwrap();
-    for (i, (plan, source)) in plans.iter().zip(&sources).enumerate() {
-        let alone = pack::Packed::new(std::slice::from_ref(plan), std::slice::from_ref(source), 64).unwrap();
-        let alone = warp::warp(&alone, Device::Cpu).unwrap();
-        assert_eq!(values(&together.select(0, i as i64)), values(&alone));
+    let plans = Tensor::from_slice(bytemuck::cast_slice::<PlanWords, i32>(&plans));
+    let start = pixels.data_ptr().cast::<u8>().wrapping_offset(-(far as isize) * 4);
+    // SAFETY: nothing but the plans' reads goes through this tensor, and these lie within `pixels`.
+    let shifted = unsafe { Tensor::from_blob(start, &[1], &[1], Kind::Int, Device::Cpu) };
+    let [near, far] = [(&near, &pixels), (&plans, &shifted)]
+        .map(|(plans, pixels)| sampled(plans, pixels, 3, 64, Kind::Float));
+    assert!(near.rgb == far.rgb);
+}
+
+#[test]
+fn half_types_are_rounded_to_nearest_even() {
+    let pairs: Vec<Pair> = (0..4).map(|i| grey_pair(64, 60 - i, noise)).collect();
+    let some = draws(&Augmentation::default(), 6, 4);
+    let (plans, pixels, _) = laid(&some, &pairs, 64, Lying::Packed);
+    let exact = sampled(&plans, &pixels, 6, 64, Kind::Float);
+    for kind in [Kind::Half, Kind::BFloat16] {
+        let rounded = sampled(&plans, &pixels, 6, 64, kind);
+        assert!(rounded.rgb == exact.rgb.to_kind(kind) && rounded.ir == exact.ir.to_kind(kind), "{kind:?}");
     }
 }
 
 #[test]
-fn pairs_that_do_not_fit_together_are_refused() {
-    let mut pair = grey_pair(8, 8, noise);
-    pair.ir = Picture { width: 8, height: 7, pixels: vec![0; 56] };
-    let draw = Draw::new(&Augmentation::none(), 0, 0, 4, 5);
-    let error = batch(&[draw], |_| Source { pair: &pair, labels: &[] }, 32, Device::Cpu).unwrap_err();
-    assert!(error.to_string().contains("pair 4") && error.to_string().contains("8x7"), "{error}");
-    let empty = batch(&[], |_| Source { pair: &pair, labels: &[] }, 32, Device::Cpu).unwrap();
-    assert_eq!(empty.rgb.size(), [0, 3, 32, 32]);
+fn what_does_not_fit_is_refused() {
+    let pairs = [grey_pair(8, 8, noise)];
+    let (plans, pixels, _) = laid(&draws(&geometry(), 2, 1), &pairs, 32, Lying::Packed);
+    let sampler = Sampler::open(Device::Cpu);
+    let refused = |into: &Pictures, plans: &Tensor| {
+        // SAFETY: refused before anything is read.
+        unsafe { sampler.sample(Words { plans, pixels: &pixels }, Modality::Both, into) }
+            .unwrap_err()
+            .to_string()
+    };
+    let good = |batch| Pictures::empty(batch, 32, Kind::Float, Device::Cpu).unwrap();
+    assert!(refused(&good(3), &plans).contains("3 pictures need"));
+    assert!(refused(&good(2), &plans.to_kind(Kind::Int64)).contains("words of plans"));
+    let rows = Pictures { rgb: good(2).rgb.contiguous(), ir: good(2).ir.contiguous() };
+    assert!(refused(&rows, &plans).contains("channels innermost"));
+}
+
+#[test]
+fn a_dead_camera_is_grey() {
+    let pairs = [grey_pair(32, 32, noise)];
+    let (plans, pixels, _) = laid(&draws(&Augmentation::default(), 1, 1), &pairs, 32, Lying::Packed);
+    let into = Pictures::empty(1, 32, Kind::Float, Device::Cpu).unwrap();
+    let sampler = Sampler::open(Device::Cpu);
+    let grey = |t: &Tensor| values(t).iter().all(|v| *v == 114.0 / 255.0);
+    for (modality, dead) in
+        [(Modality::Both, [false; 2]), (Modality::Rgb, [false, true]), (Modality::Ir, [true, false])]
+    {
+        // SAFETY: made by `laid`.
+        unsafe { sampler.sample(Words { plans: &plans, pixels: &pixels }, modality, &into) }.unwrap();
+        assert_eq!([grey(&into.rgb), grey(&into.ir)], dead, "{modality:?}");
+    }
 }

@@ -5,15 +5,20 @@ mod executor;
 mod ffi;
 mod foreach;
 mod graph;
+mod kernel;
 mod parameters;
 mod readback;
 mod runtime;
+mod transfer;
 
 pub use amp::{Autocast, GradScaler, ScalerState};
 pub use executor::{Executor, Mode};
 pub use ffi::TorchError;
 pub use foreach::{adamw, add_to_each, clip_gradients, lerp, sgd, unscale, zero};
 pub use graph::CudaGraph;
+pub use kernel::Kernel;
+#[cfg(test)]
+pub use kernel::compile;
 pub use parameters::{Parameters, to_array, to_tensor};
 pub use readback::Readback;
 pub use runtime::{
@@ -21,3 +26,4 @@ pub use runtime::{
     set_flags, synchronize, upload,
 };
 pub use tch::{Device, IndexOp, Kind, Reduction, Tensor, no_grad};
+pub use transfer::{Event, HostWords, Stream, free_memory, with_words};

@@ -2,6 +2,7 @@
 // Needs libtorch_cpu and libc10 only; what needs libtorch_cuda is in cuda.cpp, reached through its table once loaded.
 // Every call returns null, or a message that yf_free frees.
 #include "cuda.h"
+#include "guarded.h"
 
 #include <ATen/ATen.h>
 #include <ATen/DeviceAccelerator.h>
@@ -19,20 +20,6 @@
 
 using at::Tensor;
 typedef Tensor* Handle;  // tch's C_tensor* is an at::Tensor*
-
-template <class F>
-static char* guarded(F&& body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const c10::Error& e) {
-    return strdup(e.what_without_backtrace());
-  } catch (const std::exception& e) {
-    return strdup(e.what());
-  } catch (...) {
-    return strdup("unknown C++ exception");
-  }
-}
 
 // Passes a message of the CUDA half on.
 static void throw_if(char* message) {

@@ -1,0 +1,302 @@
+//! From the loader to the network: the order of an epoch, batches prepared and sent ahead, pictures on the device.
+//!
+//! The way of a batch: `order` says which pictures, their dice say which pairs; `prepare` reads these on a pool of
+//! threads and packs them into one page-locked buffer; `upload` copies that on a stream of its own into one of a few
+//! buffers on the device; [`Feed::batch`] samples the pictures there. The training thread only gives the device its
+//! last part to do.
+
+mod order;
+mod parcel;
+mod prepare;
+mod resident;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::sync::Arc;
+
+use yf_data::DataError;
+use yf_data::dataset::PairFiles;
+use yf_data::labels::{self, BoxLabel};
+use yf_data::loader::{Loader, prefetch};
+use yf_models::Graph;
+use yf_plan::Modality;
+
+use crate::Error;
+use crate::augment::{Augmentation, Draw, Pictures, Sampler, Words};
+use crate::loss::Targets;
+use crate::torch::{Device, Kind, Tensor, TorchError, channels_last};
+use parcel::{Labels, Parcel, part};
+use prepare::{Boxes, Preparer};
+use upload::{Buffers, Lease};
+
+pub use prepare::Stages;
+pub use resident::Resident;
+pub use upload::Upload;
+
+/// Batches that are prepared at the same time; the threads that read pairs serve them all.
+const AT_ONCE: usize = 3;
+/// Batches that are being prepared or wait on the host.
+const AHEAD: usize = 4;
+
+/// The pairs of a split, and how batches are made of them.
+pub struct Feed {
+    loader: Arc<Loader>,
+    labels: Arc<Vec<Vec<BoxLabel>>>,
+    settings: Settings,
+    preparer: Arc<Preparer>,
+    resident: Option<Resident>,
+    buffers: Buffers,
+    sampler: Sampler,
+}
+
+/// What a feed is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Side of the square pictures, a multiple of 4.
+    pub size: usize,
+    /// Pairs a batch.
+    pub batch: usize,
+    /// Threads that read pairs.
+    pub workers: usize,
+    /// Key of every random draw.
+    pub seed: u64,
+    /// Where batches are made.
+    pub device: Device,
+    /// Type of the pictures: f32, f16 or bf16.
+    pub kind: Kind,
+}
+
+/// A batch whose words are on the device, or on their way. It holds one of three buffers, so take the next ones only
+/// after this one was sampled or dropped.
+pub struct Prepared {
+    words: Tensor,
+    /// Source pixels, where they do not travel.
+    resident: Option<Tensor>,
+    parcel: Parcel,
+    labels: Labels,
+    pictures: Vec<(usize, (usize, usize))>,
+    stages: Stages,
+    lease: Option<Lease>,
+}
+
+/// A batch on the device.
+pub struct Batch {
+    /// RGB, `[N, 3, S, S]`, 0..1, channels innermost.
+    pub rgb: Tensor,
+    /// Infrared in three equal planes, `[N, 3, S, S]`, 0..1, channels innermost.
+    pub ir: Tensor,
+    /// Boxes, padded.
+    pub targets: Targets,
+    /// Boxes of each picture.
+    pub labels: Labels,
+}
+
+/// Tensors that stay where they are from batch to batch, as a recorded graph wants them.
+pub struct Places {
+    /// Both pictures, `[N, 3, S, S]`.
+    pub pictures: Pictures,
+    /// Targets of N pictures with M rows.
+    pub targets: Targets,
+}
+
+impl Feed {
+    /// A feed of all pairs of `loader`, which live on the device where `resident` is given; reads their labels.
+    ///
+    /// # Errors
+    /// A label file that cannot be read, and what libtorch reports.
+    pub fn new(
+        loader: Loader,
+        resident: Option<Resident>,
+        classes: usize,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        let labels = Arc::new(read_labels(loader.pairs(), classes)?);
+        let sampler = Sampler::open(settings.device);
+        // Without a kernel a GPU's pictures are made on the host, from what is there.
+        let place = sampler.place();
+        let resident = resident.filter(|resident| resident.words().device() == place);
+        let loader = Arc::new(loader);
+        let directory = resident.as_ref().map(|resident| Arc::clone(resident.directory()));
+        let preparer =
+            Preparer::new(Arc::clone(&loader), Arc::clone(&labels), classes, &settings, place, directory)?;
+        let preparer = Arc::new(preparer);
+        Ok(Feed { loader, labels, settings, preparer, resident, buffers: Buffers::new(place)?, sampler })
+    }
+
+    /// Batches an epoch; the last may be smaller.
+    pub fn batches(&self) -> usize {
+        self.loader.len().div_ceil(self.settings.batch)
+    }
+
+    /// The files.
+    pub fn pairs(&self) -> &[PairFiles] {
+        self.loader.pairs()
+    }
+
+    /// Boxes of every pair.
+    pub fn labels(&self) -> &[Vec<BoxLabel>] {
+        &self.labels
+    }
+
+    /// The batches of an epoch, prepared ahead, in an order of its own.
+    pub fn epoch(&self, epoch: usize, augmentation: Augmentation) -> Upload {
+        let (seed, pairs) = (self.settings.seed, self.loader.len());
+        let batches = order::batches(seed, epoch, pairs, self.settings.batch);
+        let draw = move |picture: usize| Draw::new(&augmentation, seed, epoch, picture, pairs);
+        self.prepared(batches, draw, Boxes::Visible)
+    }
+
+    /// Forgets every pair that was read, so that the next epoch is a first one. A cache on the disk stays.
+    pub fn forget(&self) {
+        (0..self.loader.len()).for_each(|index| self.loader.release(index));
+        if let Some(resident) = &self.resident {
+            resident.directory().forget();
+        }
+    }
+
+    /// All pairs in their order, letterboxed and otherwise as they are, with all their boxes.
+    pub fn in_order(&self) -> Upload {
+        let all: Vec<usize> = (0..self.loader.len()).collect();
+        let batches = all.chunks(self.settings.batch).map(<[usize]>::to_vec).collect();
+        let pairs = all.len();
+        let draw = move |picture: usize| Draw::new(&Augmentation::none(), 0, 0, picture, pairs);
+        self.prepared(batches, draw, Boxes::All)
+    }
+
+    fn prepared(
+        &self,
+        batches: Vec<Vec<usize>>,
+        draw: impl Fn(usize) -> Draw + Send + Sync + 'static,
+        boxes: Boxes,
+    ) -> Upload {
+        let preparer = Arc::clone(&self.preparer);
+        let packed = prefetch(batches.into_iter(), AT_ONCE, AHEAD, move |pictures: Vec<usize>| {
+            let draws: Vec<Draw> = pictures.into_iter().map(&draw).collect();
+            preparer.prepare(&draws, boxes)
+        });
+        let resident = self.resident.as_ref().map(Resident::share);
+        self.buffers.upload(packed, Arc::clone(&self.loader), resident)
+    }
+
+    /// Samples the pictures of a batch into fresh tensors; a camera that `modality` leaves out is grey.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn batch(&self, prepared: Prepared, modality: Modality) -> Result<Batch, TorchError> {
+        let Settings { size, kind, device, .. } = self.settings;
+        let pictures = Pictures::empty(prepared.parcel.batch, size, kind, device)?;
+        self.sample(&prepared, modality, &pictures)?;
+        // The buffer is somebody else's soon.
+        let targets = prepared.parcel.targets(&prepared.words)?.copy().to_device(device);
+        let Prepared { labels, lease, .. } = prepared;
+        drop(lease);
+        Ok(Batch { rgb: pictures.rgb, ir: pictures.ir, targets, labels })
+    }
+
+    /// Writes a batch into tensors that are there: its pictures, and its targets with nothing in the rows it does not
+    /// need. Takes no memory on the device and waits for nothing.
+    ///
+    /// # Errors
+    /// Places for another number or size of pictures or for too few boxes ([`Prepared::rows`]), and what libtorch
+    /// reports.
+    pub fn batch_into(
+        &self,
+        prepared: Prepared,
+        modality: Modality,
+        places: &Places,
+    ) -> Result<(), TorchError> {
+        self.sample(&prepared, modality, &places.pictures)?;
+        fill_targets(&prepared.parcel.targets(&prepared.words)?, &places.targets)
+    }
+
+    fn sample(&self, prepared: &Prepared, modality: Modality, into: &Pictures) -> Result<(), TorchError> {
+        if let Some(lease) = &prepared.lease {
+            lease.wait()?;
+        }
+        if into.rgb.size() != self.shape(prepared) {
+            let (are, need) = (into.rgb.size(), self.shape(prepared));
+            return Err(TorchError(format!("pictures of {are:?} were to hold a batch of {need:?}")));
+        }
+        let plans = part(&prepared.words, prepared.parcel.plans())?;
+        let pixels = match &prepared.resident {
+            Some(words) => words.shallow_clone(),
+            None => part(&prepared.words, prepared.parcel.pixels())?,
+        };
+        // SAFETY: the preparer's plans read within these pixels and fill pictures of the feed's size.
+        unsafe { self.sampler.sample(Words { plans: &plans, pixels: &pixels }, modality, into) }
+    }
+
+    fn shape(&self, prepared: &Prepared) -> Vec<i64> {
+        let side = self.settings.size as i64;
+        vec![prepared.parcel.batch as i64, 3, side, side]
+    }
+}
+
+impl Prepared {
+    /// Pictures of the batch.
+    pub fn len(&self) -> usize {
+        self.parcel.batch
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.parcel.batch == 0
+    }
+
+    /// Rows of targets that the batch needs, a multiple of 16.
+    pub fn rows(&self) -> usize {
+        self.parcel.rows
+    }
+
+    /// Index of each picture's pair, and width and height of its RGB file.
+    pub fn pictures(&self) -> &[(usize, (usize, usize))] {
+        &self.pictures
+    }
+
+    /// What it took on the host, beside the training.
+    pub fn stages(&self) -> Stages {
+        self.stages
+    }
+
+    /// Bytes that travel to the device.
+    pub fn bytes(&self) -> usize {
+        4 * self.parcel.words()
+    }
+}
+
+/// Overwrites targets with others that have no more rows.
+fn fill_targets(from: &Targets, to: &Targets) -> Result<(), TorchError> {
+    let (rows, places) = (from.mask.size()[1], to.mask.size().get(1).copied().unwrap_or(0));
+    if rows > places || from.mask.size()[0] != to.mask.size()[0] {
+        let (need, are) = (from.mask.size(), to.mask.size());
+        return Err(TorchError(format!("targets of {are:?} rows were to hold {need:?}")));
+    }
+    for (from, to) in [(&from.boxes, &to.boxes), (&from.classes, &to.classes), (&from.mask, &to.mask)] {
+        to.f_narrow(1, 0, rows)?.f_copy_(from)?;
+        if rows < places {
+            let _ = to.f_narrow(1, rows, places - rows)?.f_zero_()?;
+        }
+    }
+    Ok(())
+}
+
+impl Batch {
+    /// The tensors in the order of a graph's inputs. A one-stream network sees the RGB picture, or the infrared
+    /// one where that is the modality.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn inputs(&self, graph: &Graph, modality: Modality) -> Result<Vec<Tensor>, TorchError> {
+        let of = |name: &str| match (name, modality) {
+            ("ir", _) | ("images", Modality::Ir) => &self.ir,
+            _ => &self.rgb,
+        };
+        graph.inputs.iter().map(|(name, _)| channels_last(of(name))).collect()
+    }
+}
+
+/// Boxes of every pair, in order.
+fn read_labels(pairs: &[PairFiles], classes: usize) -> Result<Vec<Vec<BoxLabel>>, DataError> {
+    pairs.iter().map(|p| labels::read(&p.labels, classes)).collect()
+}
