@@ -7,8 +7,7 @@ use crate::precision::Precision;
 use crate::proto::AttributeProto;
 
 /// More products of queries with keys than this are not held at once (128 MB in single precision): the queries are then
-/// taken in parts, one after the other. ONNX Runtime gives each part the memory of the one before. The embedded runtime
-/// (rten 0.27) runs operators that cannot work in place first, so it holds the products of all parts before any softmax.
+/// taken in parts, one after the other, each in the memory of the one before.
 const MOST_SCORES: usize = 1 << 25;
 
 impl Writer<'_> {
@@ -33,29 +32,36 @@ impl Writer<'_> {
         let scaled = self.names.unique(&format!("{}.scaled", node.name));
         self.push("Mul", &scaled, vec![operands[0].clone(), factor], vec![scaled.clone()], vec![]);
 
-        let parts = scores.div_ceil(MOST_SCORES).clamp(1, queries);
+        // Queries and results share a row only where they are equally wide.
+        let equally_wide = q.last() == graph.shape(node.outputs[0]).last();
+        let parts = if equally_wide { scores.div_ceil(MOST_SCORES).clamp(1, queries) } else { 1 };
         let axis = AttributeProto::int("axis", shifted(queries_axis));
         if parts == 1 {
             self.attend(node, &node.name, [&scaled, &operands[1], &operands[2]], output);
             return;
         }
-        let sizes: Vec<i64> =
-            (0..parts).map(|i| ((i + 1) * queries / parts - i * queries / parts) as i64).collect();
-        let names = |what: &str| (0..parts).map(|i| format!("{}.{what}.{i}", node.name)).collect::<Vec<_>>();
-        let cut: Vec<String> = names("queries").iter().map(|name| self.names.unique(name)).collect();
-        let attended: Vec<String> = names("part").iter().map(|name| self.names.unique(name)).collect();
-        let sizes = self.initializers.integers(&mut self.names, &sizes);
-        self.push(
-            "Split",
-            &format!("{}.split", node.name),
-            vec![scaled, sizes],
-            cut.clone(),
-            vec![axis.clone()],
-        );
-        for (q, part) in cut.iter().zip(&attended) {
-            self.attend(node, part, [q, &operands[1], &operands[2]], vec![part.clone()]);
+        let mut row = scaled;
+        for i in 0..parts {
+            // Queries that wait, then results: each part takes the first of the row and puts its result behind the last,
+            // so that no part can begin before the one in front is done, and in the end all are in order.
+            let size = (i + 1) * queries / parts - i * queries / parts;
+            let sizes = self.initializers.integers(&mut self.names, &[size as i64, (queries - size) as i64]);
+            let [first, rest, part] =
+                ["first", "rest", "part"].map(|what| self.names.unique(&format!("{}.{what}.{i}", node.name)));
+            let cut = vec![first.clone(), rest.clone()];
+            self.push(
+                "Split",
+                &format!("{}.split.{i}", node.name),
+                vec![row, sizes],
+                cut,
+                vec![axis.clone()],
+            );
+            self.attend(node, &part, [&first, &operands[1], &operands[2]], vec![part.clone()]);
+            let last = i + 1 == parts;
+            row = if last { output[0].clone() } else { self.names.unique(&format!("{}.row.{i}", node.name)) };
+            let name = if last { node.name.clone() } else { row.clone() };
+            self.push("Concat", &name, vec![rest, part], vec![row.clone()], vec![axis.clone()]);
         }
-        self.push("Concat", &node.name, attended, output, vec![axis]);
     }
 
     /// One part of the queries, already scaled.
