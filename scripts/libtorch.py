@@ -12,12 +12,15 @@ renamed when complete, so an interrupted run leaves nothing half done.
 """
 
 import argparse
+import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -37,6 +40,10 @@ HEADERS = {
     "nvidia-cuda-crt==13.0.88": r"nvidia/cu13/include/crt/",
     "nvidia-cuda-cccl==13.0.85": r"nvidia/cu13/include/nv/",
 }
+# Of a wheel of 196 MB, where the index lets a part of a file be read. Its version must be the one libtorch was built
+# with: NCCL's options hold a structure of it by value.
+NCCL = "nvidia-nccl-cu13==2.28.9"
+NCCL_HEADER = r"nvidia/nccl/include/nccl\.h$"
 CUDA_TORCH = r"torch/lib/(?!libtorch_python).*\.so[.\d]*$"
 CUDA_LIBRARY = r"nvidia/.*/lib/.*\.so[.\d]*$"
 
@@ -54,12 +61,18 @@ def home() -> Path:
     return Path(cache) / "yf" / f"libtorch-{VERSION}"
 
 
-def download(requirements: list[str], into: Path, dependencies: bool) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+def pip(*arguments: str) -> list[str]:
+    """A pip command that takes wheels for the platform libtorch is built for, whatever runs it."""
+    command = [sys.executable, "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check",
                "--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp",
-               "--abi", "cp311", "--abi", "none", "--abi", "abi3", "-d", str(into)]
+               "--abi", "cp311", "--abi", "none", "--abi", "abi3"]
     for platform in PLATFORMS:
         command += ["--platform", platform]
+    return command
+
+
+def download(requirements: list[str], into: Path, dependencies: bool) -> None:
+    command = pip("download", "-d", str(into))
     if not dependencies:
         command.append("--no-deps")
     if subprocess.run(command + requirements).returncode != 0:
@@ -67,7 +80,50 @@ def download(requirements: list[str], into: Path, dependencies: bool) -> None:
                  "is the package index reachable, and is there room in the temporary folder?")
 
 
-def unpack(wheel: Path, pattern: str, into: Path) -> None:
+class Remote(io.RawIOBase):
+    """A file on a server that answers ranges, for zipfile to read its directory and one member of."""
+
+    def __init__(self, url: str):
+        self.url, self.at = url, 0
+        with self.open(0, 0) as answer:
+            self.size = int(answer.headers["Content-Range"].rpartition("/")[2])
+
+    def open(self, first: int, last: int):
+        request = urllib.request.Request(self.url, headers={"Range": f"bytes={first}-{last}"})
+        answer = urllib.request.urlopen(request, timeout=60)
+        if answer.status != 206:
+            raise OSError("the server sends whole files only")
+        return answer
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence]
+        return self.at
+
+    def read(self, n: int = -1) -> bytes:
+        last = self.size - 1 if n < 0 else min(self.at + n, self.size) - 1
+        if last < self.at:
+            return b""
+        with self.open(self.at, last) as answer:
+            data = answer.read()
+        self.at += len(data)
+        return data
+
+
+def unpack_remote(requirement: str, pattern: str, into: Path) -> None:
+    """What matches, without the rest of the wheel; an error where the index does not offer that."""
+    command = pip("install", "--dry-run", "--ignore-installed", "--no-deps", "--target", str(into), "--report", "-")
+    report = subprocess.run(command + [requirement], check=True, capture_output=True)
+    url = json.loads(report.stdout)["install"][0]["download_info"]["url"]
+    unpack(Remote(url), pattern, into)
+
+
+def unpack(wheel, pattern: str, into: Path) -> None:
     wanted = re.compile(pattern)
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
@@ -101,6 +157,11 @@ def fetch_headers(target: Path) -> None:
         download(list(HEADERS), Path(wheels), dependencies=False)
         for requirement, pattern in HEADERS.items():
             unpack(wheel_of(Path(wheels), requirement), pattern, target)
+        try:
+            unpack_remote(NCCL, NCCL_HEADER, target)
+        except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError, zipfile.BadZipFile):
+            download([NCCL], Path(wheels), dependencies=False)
+            unpack(wheel_of(Path(wheels), NCCL), NCCL_HEADER, target)
     (target / "headers-complete").write_text(BUILD + "\n")
 
 
@@ -127,7 +188,7 @@ def main() -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not (target / "torch" / "build-version").exists():
             fetch_lean(target)
-        if not (target / "headers-complete").exists():
+        if not (target / "headers-complete").exists() or not any(target.glob("nvidia/nccl/include/nccl.h")):
             fetch_headers(target)
         if arguments.cuda and not (target / "cuda-complete").exists():
             fetch_cuda(target)

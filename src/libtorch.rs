@@ -160,14 +160,21 @@ pub fn trainer() -> Result<PathBuf> {
 
 /// Becomes `yf-train` with this job. Returns only if that fails.
 pub fn start(trainer: &Path, libtorch: &Libtorch, job: &Job) -> anyhow::Error {
-    let job = match serde_json::to_string(job) {
-        Ok(job) => job,
-        Err(error) => return error.into(),
-    };
+    match command(trainer, libtorch, job) {
+        Ok(mut command) => {
+            let error = command.exec();
+            anyhow::Error::new(error).context(format!("cannot start {}", trainer.display()))
+        }
+        Err(error) => error,
+    }
+}
+
+/// `yf-train` with this job, ready to be started.
+pub fn command(trainer: &Path, libtorch: &Libtorch, job: &Job) -> Result<Command> {
     tracing::debug!("{} with the libtorch in {}", trainer.display(), libtorch.torch.display());
     let mut command = Command::new(trainer);
     command
-        .arg(job)
+        .arg(serde_json::to_string(job)?)
         .env("LD_LIBRARY_PATH", libtorch.search_path())
         .env(yf_plan::log::LEVEL_VARIABLE, tracing::level_filters::LevelFilter::current().to_string());
     if env::var_os("OMP_WAIT_POLICY").is_none() && env::var_os("GOMP_SPINCOUNT").is_none() {
@@ -175,8 +182,17 @@ pub fn start(trainer: &Path, libtorch: &Libtorch, job: &Job) -> anyhow::Error {
         // anything else runs, a step takes several times as long.
         command.env("OMP_WAIT_POLICY", "PASSIVE");
     }
-    let error = command.exec();
-    anyhow::Error::new(error).context(format!("cannot start {}", trainer.display()))
+    Ok(command)
+}
+
+/// GPUs of this machine, as far as this process may see them.
+pub fn gpus() -> usize {
+    if let Ok(visible) = env::var("CUDA_VISIBLE_DEVICES") {
+        return visible.split(',').filter(|index| !index.trim().is_empty()).count();
+    }
+    let is_gpu = |name: &str| name.strip_prefix("nvidia").is_some_and(|n| n.parse::<usize>().is_ok());
+    let devices = fs::read_dir("/dev").into_iter().flatten().flatten();
+    devices.filter(|entry| entry.file_name().to_str().is_some_and(is_gpu)).count()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod failure;
 mod libtorch;
 mod output;
 mod progress;
+mod ranks;
 mod runs;
 
 fn main() -> ExitCode {

@@ -2,9 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-const SOURCES: &[&str] =
-    &["src/torch/shim.cpp", "src/torch/transfer.cpp", "src/torch/kernel.cpp", "src/augment/sample.cpp"];
-const HEADERS: &[&str] = &["src/torch/cuda.h", "src/torch/guarded.h", "src/augment/sample.h"];
+const SOURCES: &[&str] = &[
+    "src/torch/shim.cpp",
+    "src/torch/transfer.cpp",
+    "src/torch/kernel.cpp",
+    "src/torch/distributed.cpp",
+    "src/augment/sample.cpp",
+];
+const HEADERS: &[&str] = &[
+    "src/torch/cuda.h",
+    "src/torch/guarded.h",
+    "src/augment/sample.h",
+    "src/torch/tensors.h",
+    "src/torch/stand-ins",
+];
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
@@ -17,7 +28,7 @@ fn main() {
         );
     };
     // The pixels of a CPU and of a GPU are to be the same to the last bit: no fused multiply and add.
-    cpp(&torch).files(SOURCES).flag("-ffp-contract=off").compile("yf_shim");
+    cpp(&torch).include("src/torch/stand-ins").files(SOURCES).flag("-ffp-contract=off").compile("yf_shim");
     cuda_half(&torch);
     let lib = torch.join("lib");
     println!("cargo:rustc-link-search=native={}", lib.display());
@@ -45,7 +56,12 @@ fn cpp(torch: &Path) -> cc::Build {
 /// are left open: compiling it needs headers, but no CUDA.
 fn cuda_half(torch: &Path) {
     let object = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("libyf_cuda.so");
-    let compiler = cpp(torch).pic(true).include(torch.join("../nvidia/cu13/include")).get_compiler();
+    let compiler = cpp(torch)
+        .pic(true)
+        .include("src/torch/stand-ins/cuda")
+        .include(torch.join("../nvidia/cu13/include"))
+        .include(torch.join("../nvidia/nccl/include"))
+        .get_compiler();
     let done = compiler
         .to_command()
         .args(["-fvisibility=hidden", "-shared", "-Wl,-s", "src/torch/cuda.cpp", "-o"])

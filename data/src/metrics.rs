@@ -69,13 +69,13 @@ pub struct ClassMetrics {
 }
 
 /// A detection after matching: its score and, a bit a threshold, whether it hit a truth.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Scored {
     score: f32,
     hits: u16,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct ClassRecord {
     pictures: usize,
     instances: usize,
@@ -84,7 +84,7 @@ struct ClassRecord {
 }
 
 /// Collects matches picture by picture. Shards of a data set can be evaluated apart and merged.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Evaluator {
     pictures: usize,
     classes: Vec<ClassRecord>,

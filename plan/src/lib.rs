@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod device;
 pub mod log;
+pub mod ranks;
 mod recipe;
 
 pub use device::{Device, DeviceError};

@@ -23,7 +23,8 @@ pub fn start(level: LevelFilter) {
 /// Sends as much as the program that started this one was told: the level of [`LEVEL_VARIABLE`], else `info`.
 pub fn start_as_told() {
     let level = std::env::var(LEVEL_VARIABLE).ok().and_then(|text| LevelFilter::from_str(&text).ok());
-    start(level.unwrap_or(LevelFilter::INFO));
+    let otherwise = if crate::ranks::is_follower() { LevelFilter::ERROR } else { LevelFilter::INFO };
+    start(level.unwrap_or(otherwise));
 }
 
 /// A message is a sentence; what is not plain information says so first.

@@ -80,6 +80,8 @@ pub struct Recipe {
     pub cls_gain: f64,
     /// Weight of the distribution focal loss.
     pub dfl_gain: f64,
+    /// Batch norms take the statistics of all ranks' pictures, not of each rank's own.
+    pub sync_bn: bool,
 }
 
 impl Default for Recipe {
@@ -112,6 +114,7 @@ impl Default for Recipe {
             box_gain: 7.5,
             cls_gain: 0.5,
             dfl_gain: 1.5,
+            sync_bn: false,
         }
     }
 }

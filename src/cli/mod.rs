@@ -9,6 +9,7 @@ use crate::failure::Failure;
 mod bench;
 mod choices;
 mod data;
+mod ddp;
 mod deployed;
 mod export;
 mod import;
@@ -55,6 +56,8 @@ impl Loudness {
     fn level(self) -> LevelFilter {
         match (self.quiet, self.verbose) {
             (true, _) => LevelFilter::WARN,
+            // One of a distributed run's ranks speaks for all.
+            (false, 0) if yf_plan::ranks::is_follower() => LevelFilter::ERROR,
             (false, 0) => LevelFilter::INFO,
             (false, 1) => LevelFilter::DEBUG,
             (false, _) => LevelFilter::TRACE,

@@ -92,6 +92,10 @@ pub struct RecipeArgs {
     /// Weight of the distribution focal loss
     #[arg(long, value_name = "GAIN", default_value_t = Recipe::default().dfl_gain, help_heading = "Loss")]
     dfl_gain: f64,
+
+    /// With --ddp: normalise by the statistics of all ranks' pictures, for few pairs a rank
+    #[arg(long, help_heading = "Distributed")]
+    sync_bn: bool,
 }
 
 impl RecipeArgs {
@@ -130,6 +134,7 @@ impl RecipeArgs {
             box_gain: self.box_gain,
             cls_gain: self.cls_gain,
             dfl_gain: self.dfl_gain,
+            sync_bn: self.sync_bn,
         };
         recipe.check()?;
         Ok(recipe)

@@ -11,6 +11,7 @@ use yf_plan::{Job, TrainPlan};
 
 use super::Given;
 use super::data::check;
+use super::ddp::{self, DdpArgs};
 use super::recipe::RecipeArgs;
 use super::setup::{self, SetupArgs};
 use crate::failure::{Failure, OrArguments};
@@ -24,13 +25,14 @@ Examples:
   yf train --weights runs/train/exp/weights/best.safetensors --lr0 0.001 --epochs 20
   yf train --model deyolo-n --weights yolov8n.pt      a fusion from a one-stream network trained on COCO
   yf train --model yolov8-n --modality ir             one camera: the baseline of a fusion
+  yf train --data pairs/data.yaml --ddp 4 --batch 256 --amp     four GPUs, 64 pairs on each
   yf train --resume runs/train/exp                    go on after an interruption
 
 The run's folder holds weights/best.safetensors (ready to export), weights/last.safetensors (to resume),
 results.csv, args.toml and pictures. Folders are counted up (exp, exp2, ...), never overwritten.";
 
 /// What may be changed when a run is resumed: nothing that its weights depend on.
-const RESUME_TAKES: &[&str] = &["resume", "device", "workers", "cache", "verbose", "quiet"];
+const RESUME_TAKES: &[&str] = &["resume", "device", "workers", "cache", "ddp", "verbose", "quiet"];
 
 /// Train a network on a paired data set
 #[derive(Debug, Clone, Args)]
@@ -44,17 +46,19 @@ pub struct TrainArgs {
     /// The run's name; counted up where it is taken
     #[arg(long, value_name = "NAME", default_value = runs::NAME)]
     name: String,
-    /// Go on with an interrupted run: its folder, or its last.safetensors (with --device, --workers, --cache only)
+    /// Go on with an interrupted run: its folder, or its last.safetensors (with --device, --workers, --cache, --ddp only)
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    ddp: DdpArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
 }
 
-/// Plans the run, checks it, and becomes `yf-train`.
+/// Plans the run, checks it, and becomes `yf-train`, or the launcher of several.
 pub fn run(args: TrainArgs, given: &Given) -> Result<(), Failure> {
     match args.resume.clone() {
-        Some(run) => resume(&args.setup, &run, given),
+        Some(run) => resume(&args.setup, args.ddp, &run, given),
         None => begin(args),
     }
 }
@@ -62,15 +66,20 @@ pub fn run(args: TrainArgs, given: &Given) -> Result<(), Failure> {
 fn begin(args: TrainArgs) -> Result<(), Failure> {
     runs::check_name(&args.name).or_arguments()?;
     let mut plan = plan(args.setup, args.recipe).or_arguments()?;
+    let launch = args.ddp.launch(&plan).or_arguments()?;
     check_pairs(&plan)?;
     let trainer = libtorch::trainer()?;
     let libtorch = libtorch::find(plan.device.as_ref())?;
-    plan.run = setup::absolute(&runs::create(&args.project, &args.name)?)?;
+    // The other ranks of another launcher hear from rank 0 where the run is.
+    if !yf_plan::ranks::is_follower() {
+        plan.run = setup::absolute(&runs::create(&args.project, &args.name)?)?;
+    }
     let folder = plan.run.clone();
-    let error = libtorch::start(&trainer, &libtorch, &Job::Train(Box::new(plan)));
-    // Nothing ran, so the folder is still empty and its number is free again.
-    let _ = fs::remove_dir(folder);
-    Err(error.into())
+    ddp::start(&trainer, &libtorch, &Job::Train(Box::new(plan)), launch).inspect_err(|_| {
+        // Where nothing ran, the folder is still empty and its number is free again.
+        let _ = fs::remove_dir(folder);
+    })?;
+    Ok(())
 }
 
 /// A plan for a new run, all but its folder.
@@ -117,11 +126,12 @@ pub fn check_pairs(plan: &TrainPlan) -> Result<(), Failure> {
     if plan.skip_bad { Ok(()) } else { check::before_training(&DataSet::open(&plan.data)?) }
 }
 
-fn resume(setup: &SetupArgs, run: &Path, given: &Given) -> Result<(), Failure> {
+fn resume(setup: &SetupArgs, ddp: DdpArgs, run: &Path, given: &Given) -> Result<(), Failure> {
     let plan = resume_plan(setup, run, given).or_arguments()?;
+    let launch = ddp.launch(&plan).or_arguments()?;
     let trainer = libtorch::trainer()?;
     let libtorch = libtorch::find(plan.device.as_ref())?;
-    Err(libtorch::start(&trainer, &libtorch, &Job::Train(Box::new(plan))).into())
+    Ok(ddp::start(&trainer, &libtorch, &Job::Train(Box::new(plan)), launch)?)
 }
 
 /// The run's own plan, with what may be changed changed.
@@ -130,7 +140,7 @@ fn resume_plan(setup: &SetupArgs, run: &Path, given: &Given) -> Result<TrainPlan
     if let Some(flag) = refused.first() {
         bail!(
             "--{flag} cannot be changed with --resume: a resumed run goes on with its own recipe (only --device, \
-             --workers and --cache may differ); to train on with another one, start a new run with --weights"
+             --workers, --cache and --ddp may differ); to train on with another one, start a new run with --weights"
         );
     }
     let folder = run_folder(run)?;

@@ -8,10 +8,11 @@ use yf_models::cost;
 use yf_plan::BenchPlan;
 
 use crate::Error;
+use crate::distributed::{self, World};
 use crate::feed::Batch;
 use crate::learner::{Learner, Losses};
 use crate::output;
-use crate::schedule::Schedule;
+use crate::schedule::{Rates, Schedule};
 use crate::setup::Setup;
 use crate::torch;
 use crate::trainer::IN_FLIGHT;
@@ -53,22 +54,35 @@ struct Report {
 /// # Errors
 /// What would stop a run.
 pub fn bench(plan: &BenchPlan) -> Result<(), Error> {
-    let setup = Setup::open(&plan.train)?;
+    distributed::run(plan.train.device.as_ref(), |world| bench_in(world, plan))
+}
+
+fn bench_in(world: &World, plan: &BenchPlan) -> Result<(), Error> {
+    let setup = Setup::open(&plan.train, world)?;
     let parameters = setup.start(&plan.train)?;
     parameters.channels_last()?;
     let schedule = Schedule::new(&plan.train.recipe, setup.feed.batches());
-    let learner = Learner::new(&setup.graph, parameters, &plan.train.recipe, &schedule, setup.device)?;
+    let mut learner = Learner::new(&setup.graph, parameters, &plan.train.recipe, &schedule, setup.device)?;
+    learner.join(world, plan.train.recipe.sync_bn)?;
     let mut stopwatch = Stopwatch { setup: &setup, plan, learner, schedule, flight: VecDeque::new() };
-    let resident = stopwatch.resident()?;
+    // Every rank learns as many pairs as this one, or one less.
+    let ranks = world.size() as f64;
+    let resident = stopwatch.resident()? * ranks;
     setup.feed.forget();
     // An epoch of its own number: its pictures are the same, its dice are not.
-    let first = stopwatch.steps(0, setup.feed.batches())?;
-    let pairs_per_s = stopwatch.steps(1, plan.steps)?;
+    let first = stopwatch.steps(0, setup.feed.batches())? * ranks;
+    let pairs_per_s = stopwatch.steps(1, plan.steps)? * ranks;
     let peak = torch::peak_memory(setup.device);
     let stages = stopwatch.stages()?;
+    if !world.is_main() {
+        return Ok(());
+    }
     let report = Report {
         model: setup.network.name().to_owned(),
-        device: format!("{:?}", setup.device),
+        device: match world.size() {
+            1 => format!("{:?}", setup.device),
+            size => format!("{size} ranks on {:?} and others", setup.device),
+        },
         precision: stopwatch.learner.precision(),
         imgsz: plan.train.imgsz,
         batch: plan.train.recipe.batch,
@@ -159,15 +173,20 @@ impl Stopwatch<'_> {
 
     fn gradient(&mut self, batch: &Batch) -> Result<(), Error> {
         let inputs = batch.inputs(&self.setup.graph, self.plan.train.modality)?;
-        self.flight.push_back(self.learner.accumulate(&inputs, &batch.targets)?);
+        let losses = self.learner.accumulate(&inputs, &batch.targets, &self.rates())?;
+        self.flight.push_back(losses);
         if self.flight.len() > IN_FLIGHT {
             self.flight.pop_front().map(|losses| losses.parts()).transpose()?;
         }
         Ok(())
     }
 
+    fn rates(&self) -> Rates {
+        self.schedule.at(usize::MAX / 2, 0)
+    }
+
     fn optimize(&mut self) -> Result<(), Error> {
-        let rates = self.schedule.at(usize::MAX / 2, 0);
+        let rates = self.rates();
         if self.learner.pending >= rates.accumulate {
             self.learner.step(&rates)?;
         }

@@ -12,6 +12,7 @@ use yf_models::weights::{Array, Header, Weights};
 use yf_plan::TrainPlan;
 
 use crate::Error;
+use crate::distributed::World;
 use crate::learner::Learner;
 use crate::torch::{Parameters, ScalerState, to_array, to_tensor};
 
@@ -95,18 +96,24 @@ impl Last {
         Weights { header: self.weights.header.clone(), tensors: self.under(MODEL) }
     }
 
-    /// Puts a learner, made from [`Last::trained_weights`], where the run was.
+    /// Puts a learner, made from [`Last::trained_weights`], where the run was. Gradients that wait are the sum of all
+    /// ranks' and go to rank 0 of however many there are now.
     ///
     /// # Errors
     /// When something is missing or of another shape.
-    pub fn restore(&self, learner: &mut Learner, graph: &yf_models::Graph) -> Result<(), Error> {
+    pub fn restore(
+        &self,
+        learner: &mut Learner,
+        graph: &yf_models::Graph,
+        world: &World,
+    ) -> Result<(), Error> {
         let device = learner.device();
         let average = Parameters::from_weights(graph, &self.weights, device).map_err(Error::Other)?;
         learner.ema.parameters.assign(&average);
         learner.ema.set_updates(self.progress.ema_updates);
         learner.optimizer.restore(&self.under(OPTIMIZER)).map_err(Error::Other)?;
         learner.resume_scale(self.progress.scaler);
-        let gradients = self.under(GRADIENT);
+        let gradients = if world.is_main() { self.under(GRADIENT) } else { BTreeMap::new() };
         learner.restore_gradients(|name| gradients.get(name).map(to_tensor), self.progress.pending)?;
         Ok(())
     }

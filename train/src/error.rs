@@ -71,6 +71,12 @@ pub enum Error {
         /// What else to try.
         hint: &'static str,
     },
+    /// What a rank's environment says makes no sense.
+    #[error("the environment of this rank: {0}")]
+    Environment(String),
+    /// Another rank of the run failed.
+    #[error("{0}")]
+    Rank(String),
     /// Anything else, said in full.
     #[error("{0}")]
     Other(String),

@@ -3,14 +3,16 @@
 use yf_models::graph::Graph;
 use yf_plan::{AmpKind, Recipe};
 
+use crate::Error;
+use crate::distributed::World;
 use crate::ema::Ema;
 use crate::loss::{Gains, Loss, Targets};
 use crate::optimizer::Optimizer;
 use crate::recording::{RecordedStep, Recordings};
 use crate::schedule::{Rates, Schedule};
 use crate::torch::{
-    self, Autocast, Device, Executor, GradScaler, Kind, Mode, Parameters, Readback, ScalerState, Tensor,
-    TorchError,
+    self, Autocast, Device, Executor, GradScaler, Kind, Mode, Parameters, Readback, Reducer, ScalerState,
+    Tensor, TorchError,
 };
 
 /// Gradients are clipped to this 2-norm.
@@ -36,6 +38,9 @@ pub struct Learner {
     loss: Loss,
     autocast: Option<Kind>,
     device: Device,
+    world: World,
+    /// Sums gradients over the ranks during backward; without one they are summed before a step.
+    reducer: Option<Reducer>,
 }
 
 /// The losses of a batch: box, cls, dfl with their gains.
@@ -95,7 +100,62 @@ impl Learner {
             loss,
             autocast,
             device,
+            world: World::alone(device),
+            reducer: None,
         })
+    }
+
+    /// Learns together with the other ranks from now on, from the weights of rank 0.
+    ///
+    /// Launched operation by operation, gradients are summed in buckets while backward is still at work. A CUDA graph
+    /// holds a batch's gradients alone, and not every batch is followed by a step: there they are summed before a step,
+    /// in one message. Gradients of 1.2 million parameters are 5 MB, a tenth of a millisecond of NVLink. Which of the
+    /// two it is must be the same on all ranks, so that it does not depend on whether a recording succeeds.
+    ///
+    /// # Errors
+    /// When a rank is gone, or its network is another.
+    pub fn join(&mut self, world: &World, sync_bn: bool) -> Result<(), TorchError> {
+        let overlaps = !self.recordings.is_enabled();
+        self.join_as(world, sync_bn, overlaps)
+    }
+
+    /// The same, told whether gradients are summed during backward (`overlaps`) or before a step.
+    ///
+    /// # Errors
+    /// As [`Learner::join`].
+    pub fn join_as(&mut self, world: &World, sync_bn: bool, overlaps: bool) -> Result<(), TorchError> {
+        world.broadcast(&self.parameters.tensors)?;
+        world.broadcast(&self.ema.parameters.tensors)?;
+        if let Some(group) = world.group().filter(|_| sync_bn) {
+            self.executor.synchronise(group);
+        }
+        if overlaps {
+            let trained: Vec<Tensor> = self.parameters.trained().map(|(_, t)| t.shallow_clone()).collect();
+            self.reducer = world.reducer(&trained)?;
+        }
+        self.world = world.clone();
+        Ok(())
+    }
+
+    /// Brings the ranks to one state at the end of an epoch: running statistics become rank 0's, and rank 0 takes over
+    /// the gradients that wait, for a checkpoint to keep; their sum over the ranks stays what it was.
+    ///
+    /// # Errors
+    /// When a rank is gone, or its weights are no longer those of the others.
+    pub fn settle(&self) -> Result<(), Error> {
+        for parameters in [&self.parameters, &self.ema.parameters] {
+            let buffers: Vec<Tensor> = parameters.buffers().map(|(_, t)| t.shallow_clone()).collect();
+            self.world.broadcast(&buffers)?;
+        }
+        if self.pending > 0 {
+            let gradients = self.optimizer.gradients();
+            self.world.sum_all(&gradients)?;
+            if !self.world.is_main() {
+                torch::zero(&gradients)?;
+            }
+        }
+        self.world.confirm(&self.parameters.tensors, "the weights")?;
+        self.world.confirm(&self.ema.parameters.tensors, "the averaged weights")
     }
 
     /// The loss that this learner minimises.
@@ -129,20 +189,36 @@ impl Learner {
 
     /// Adds the gradients of a batch to those that wait. `inputs` in the graph's order, `[N, 3, S, S]`, 0..1.
     ///
+    /// The losses are those of all ranks' batches together, each of which adds its share of the gradients; the last
+    /// batch before a step, which `rates` tells, may bring their sum.
+    ///
     /// Nobody waits for the losses; where they are not finite the gradients are not either, and the next step is
     /// skipped.
     ///
     /// # Errors
     /// What libtorch reports.
-    pub fn accumulate(&mut self, inputs: &[Tensor], targets: &Targets) -> Result<Losses, TorchError> {
-        let Learner { executor, loss, scaler, parameters, ema, autocast, device, recordings, .. } = self;
+    pub fn accumulate(
+        &mut self,
+        inputs: &[Tensor],
+        targets: &Targets,
+        rates: &Rates,
+    ) -> Result<Losses, TorchError> {
+        let last = self.pending + 1 >= rates.accumulate;
+        let reducer = self.reducer.as_ref().filter(|_| last);
+        let Learner { executor, loss, scaler, parameters, ema, autocast, device, recordings, world, .. } =
+            self;
         let work = |inputs: &[Tensor], targets: &Targets| {
+            reducer.map_or(Ok(()), Reducer::before_forward)?;
             let maps = {
                 let _autocast = Autocast::enter(*device, *autocast)?;
                 executor.forward(inputs, Mode::Train)?
             };
-            let losses = loss.forward(&maps, targets);
+            let sums = loss.sums(&maps, targets);
+            world.sum(&sums.totals)?;
+            let losses = sums.divided_by(&sums.totals);
+            reducer.map_or(Ok(()), Reducer::before_backward)?;
             scaler.scale(&losses.total).f_backward()?;
+            world.sum(&losses.parts)?;
             // Running statistics that a bad batch has spoilt are taken back from the average.
             parameters.mend_buffers(&ema.parameters)?;
             Ok(losses.parts)
@@ -163,8 +239,12 @@ impl Learner {
         }
         self.optimizer.set_rates(rates)?;
         self.pending = 0;
-        let Learner { gradients, scaler, optimizer, ema, parameters, recorded_step, .. } = self;
+        let Learner { gradients, scaler, optimizer, ema, parameters, recorded_step, world, reducer, .. } =
+            self;
         recorded_step.run(|| {
+            if reducer.is_none() {
+                world.sum_all(gradients)?;
+            }
             scaler.unscale(gradients)?;
             let _norm = torch::clip_gradients(gradients, MAX_GRADIENT_NORM)?;
             optimizer.step(scaler.found_inf())?;

@@ -3,26 +3,25 @@
 //! It is not for people; `yf` finds a libtorch for it and checks what it is told.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use yf_plan::Job;
 
-fn main() -> ExitCode {
+fn main() {
     keep_memory();
     yf_plan::log::start_as_told();
     // tch panics where libtorch throws (out of memory, say); that is an error of the run, not of the program.
     std::panic::set_hook(Box::new(|_| ()));
     let outcome =
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(anyhow!("{}", said(&*panic))));
-    let code = match outcome {
+    let status = match outcome {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("error: {}", sentence(&error));
             1
         }
     };
-    ExitCode::from(code)
+    yf_train::distributed::exit(status)
 }
 
 fn run() -> anyhow::Result<()> {

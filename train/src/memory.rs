@@ -6,6 +6,7 @@ use tracing::{info, warn};
 use yf_plan::{Cache, TrainPlan};
 
 use crate::Error;
+use crate::distributed::World;
 use crate::learner::Learner;
 use crate::schedule::Schedule;
 use crate::setup::Setup;
@@ -22,27 +23,37 @@ const MOST: usize = 1024;
 /// Batches that are found are a multiple of this.
 const STEP: usize = 8;
 
-/// The plan with the largest batch that fits into nine tenths of its GPU's memory. Memory grows by the pair, so two
+/// The plan with the largest batch that fits into nine tenths of the memory of its GPU, or of every rank's. Memory grows by the pair, so two
 /// small batches tell; a step with the found one proves it.
 ///
 /// # Errors
 /// What stops a step other than memory, and a network of which not even [`PROBES`]' first fits.
-pub fn with_largest_batch(plan: TrainPlan) -> Result<TrainPlan, Error> {
+pub fn with_largest_batch(plan: TrainPlan, world: &World) -> Result<TrainPlan, Error> {
     let plan = TrainPlan { auto_batch: false, ..plan };
-    let Device::Cuda(index) = torch::open_device(plan.device.as_ref())? else {
+    let Device::Cuda(index) = world.device() else {
         warn!("--batch auto looks at a GPU's memory; on a CPU a batch is {}", plan.recipe.batch);
         return Ok(plan);
     };
-    let pairs = Setup::open(&with_batch(&plan, 1))?.feed.labels().len();
+    let own = largest_batch(&plan, index, world.size())?;
+    let all = world.gather((own as u64).to_le_bytes().to_vec())?;
+    let of_rank = |bytes: &Vec<u8>| bytes[..].try_into().map(u64::from_le_bytes).unwrap_or(1);
+    let least = all.iter().map(of_rank).min().unwrap_or(1) as usize;
+    Ok(with_batch(&plan, least * world.size()))
+}
+
+/// The largest batch of one rank.
+fn largest_batch(plan: &TrainPlan, index: usize, ranks: usize) -> Result<usize, Error> {
+    let alone = World::alone(Device::Cuda(index));
+    let pairs = Setup::open(&with_batch(plan, 1), &alone)?.feed.labels().len() / ranks;
     let (free, total) = torch::memory(index)?;
     let others = total - free;
-    let [small, large] = PROBES.map(|batch| peak(&plan, batch, index));
+    let [small, large] = PROBES.map(|batch| peak(plan, batch, index));
     let (small, large) = (small? as f64, large? as f64);
     let each = (large - small) / (PROBES[1] - PROBES[0]) as f64;
     let room = USABLE * total as f64 - others as f64 - (small - each * PROBES[0] as f64);
     let mut batch = round(((room / each.max(1.0)) as usize).clamp(PROBES[0], MOST)).min(pairs.max(1));
     loop {
-        match peak(&plan, batch, index) {
+        match peak(plan, batch, index) {
             Ok(bytes) => {
                 let part = (bytes + others) as f64 / total as f64;
                 info!(
@@ -50,7 +61,7 @@ pub fn with_largest_batch(plan: TrainPlan) -> Result<TrainPlan, Error> {
                     bytes as f64 / 1e9,
                     part * 100.0
                 );
-                return Ok(with_batch(&plan, batch));
+                return Ok(batch);
             }
             Err(e) if is_out_of_memory(&e) && batch > 1 => batch = round(batch * 9 / 10).min(batch - 1),
             Err(e) => return Err(e),
@@ -75,15 +86,15 @@ fn peak(plan: &TrainPlan, batch: usize, index: usize) -> Result<u64, Error> {
     let plan = TrainPlan { cache, weights: None, ..with_batch(plan, batch) };
     torch::empty_cache()?;
     torch::reset_peak_memory(index)?;
-    let result = contained(|| steps(&plan));
+    let result = contained(|| steps(&plan, &World::alone(Device::Cuda(index))));
     let bytes = torch::peak_memory(Device::Cuda(index));
     torch::empty_cache()?;
     result.map(|()| bytes)
 }
 
 /// A few steps on the first batch.
-fn steps(plan: &TrainPlan) -> Result<(), Error> {
-    let setup = Setup::open(plan)?;
+fn steps(plan: &TrainPlan, world: &World) -> Result<(), Error> {
+    let setup = Setup::open(plan, world)?;
     let parameters = setup.start(plan)?;
     parameters.channels_last()?;
     let schedule = Schedule::new(&plan.recipe, setup.feed.batches());
@@ -92,8 +103,9 @@ fn steps(plan: &TrainPlan) -> Result<(), Error> {
     let decoded = decoded.ok_or_else(|| Error::Other("there are no training pairs".to_owned()))??;
     let batch = setup.feed.batch(decoded, plan.modality)?;
     for _ in 0..STEPS {
-        learner.accumulate(&batch.inputs(&setup.graph, plan.modality)?, &batch.targets)?;
-        learner.step(&schedule.at(0, 0))?;
+        let rates = schedule.at(0, 0);
+        learner.accumulate(&batch.inputs(&setup.graph, plan.modality)?, &batch.targets, &rates)?;
+        learner.step(&rates)?;
     }
     Ok(torch::synchronize(setup.device)?)
 }

@@ -62,6 +62,11 @@ impl Recordings {
         }
     }
 
+    /// Whether batches may be recorded.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
     /// Computes `work` of a batch: from its recording, or launch by launch and perhaps recorded for the next time.
     ///
     /// # Errors

@@ -13,10 +13,14 @@ use yf_plan::{Modality, TrainPlan};
 
 use crate::Error;
 use crate::augment::Augmentation;
+use crate::distributed::World;
 use crate::feed::{Feed, Resident, Settings};
 use crate::learner::precision;
 use crate::torch::{self, Device, Kind, Parameters};
 use crate::validator::Validator;
+
+/// A validation's batches are no larger, so that many ranks' training batch fits one of them.
+const MAX_VALIDATION_BATCH: usize = 64;
 
 /// Everything a run works with that does not change while it learns.
 pub struct Setup {
@@ -37,23 +41,25 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Opens everything a training plan names.
+    /// Opens everything a training plan names, as one of the ranks of a world.
     ///
     /// # Errors
     /// The first thing that is not there or does not fit.
-    pub fn open(plan: &TrainPlan) -> Result<Self, Error> {
-        let device = torch::open_device(plan.device.as_ref())?;
+    pub fn open(plan: &TrainPlan, world: &World) -> Result<Self, Error> {
+        let device = world.device();
         torch::set_flags(plan.recipe.tf32)?;
         torch::limit_threads(device);
         let set = DataSet::open(&plan.data)?;
         let network = Network::load(&plan.model, Some(set.classes()))?;
         let graph = network.graph(plan.imgsz, plan.imgsz)?;
-        let workers = workers(plan.workers);
+        let workers = workers(plan.workers, world.local_size());
         let train = usable(set.pairs(Split::Train)?, set.classes(), plan)?;
         let val = usable(set.pairs(Split::Val)?, set.classes(), plan)?;
+        check_ranks(plan.recipe.batch, train.len(), world.size())?;
         let settings = Settings {
             size: plan.imgsz,
             batch: plan.recipe.batch,
+            shard: world.shard(),
             workers,
             seed: plan.recipe.seed,
             device,
@@ -62,7 +68,10 @@ impl Setup {
         let (loader, resident) = keep(train, plan, device)?;
         let feed = Feed::new(loader, resident, set.classes(), settings)?;
         let (loader, resident) = keep(val, plan, device)?;
-        let validator = Validator::new(&graph, loader, resident, Settings { kind: Kind::Float, ..settings })?;
+        // As large whatever the number of ranks, which then compute the very same.
+        let batch = plan.recipe.batch.min(MAX_VALIDATION_BATCH);
+        let settings = Settings { kind: Kind::Float, batch, ..settings };
+        let validator = Validator::new(&graph, loader, resident, settings)?.shared_by(world);
         Ok(Setup {
             device,
             names: set.names().to_vec(),
@@ -133,9 +142,21 @@ impl Setup {
     }
 }
 
-/// Threads that decode; 0 means all cores.
-pub fn workers(wanted: usize) -> usize {
-    if wanted > 0 { wanted } else { std::thread::available_parallelism().map_or(1, usize::from) }
+/// Threads of one rank that decode; 0 means all cores, shared by the ranks of this host.
+pub fn workers(wanted: usize, local_ranks: usize) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    if wanted > 0 { wanted } else { (cores() / local_ranks).max(1) }
+}
+
+/// Every rank needs a pair of every batch.
+fn check_ranks(batch: usize, pairs: usize, ranks: usize) -> Result<(), Error> {
+    if batch.min(pairs) >= ranks {
+        return Ok(());
+    }
+    Err(Error::Other(format!(
+        "a batch of {batch} and {pairs} training pairs for {ranks} ranks: each rank needs at least one pair a batch \
+         (--batch is the total over all ranks)"
+    )))
 }
 
 /// The pairs that can be read; with `skip_bad` the others are listed and left out.

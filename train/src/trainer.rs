@@ -11,6 +11,7 @@ use yf_plan::{Modality, TrainPlan};
 
 use crate::Error;
 use crate::checkpoint::{Last, Progress, write_best, write_last};
+use crate::distributed::{self, World};
 use crate::feed::Batch;
 use crate::learner::{Learner, Losses, Parts};
 use crate::memory;
@@ -36,6 +37,7 @@ const LOW_SCALE: f64 = 1.0;
 /// A run on its way.
 struct Run {
     plan: TrainPlan,
+    world: World,
     setup: Setup,
     schedule: Schedule,
     learner: Learner,
@@ -129,15 +131,22 @@ impl Folder {
     }
 }
 
-/// Trains as the plan says. Standard output gets the closing table; everything is in the run's folder.
+/// Trains as the plan says, as one rank of many where the environment says so. Standard output gets the closing table;
+/// everything is in the run's folder.
 ///
 /// # Errors
 /// What stopped the run; `weights/last.safetensors` holds the last epoch that was done.
 pub fn train(plan: TrainPlan) -> Result<(), Error> {
-    let mut plan = if plan.auto_batch { memory::with_largest_batch(plan)? } else { plan };
+    let device = plan.device.clone();
+    distributed::run(device.as_ref(), |world| train_in(world, world.agree(plan)?))
+}
+
+fn train_in(world: &World, plan: TrainPlan) -> Result<(), Error> {
+    let mut plan = if plan.auto_batch { memory::with_largest_batch(plan, world)? } else { plan };
     let mut run = loop {
-        match memory::contained(|| Run::begin(&plan)) {
-            Err(e) if memory::is_out_of_memory(&e) && !plan.resume => {
+        match memory::contained(|| Run::begin(&plan, world)) {
+            // One rank cannot begin again by itself: the launcher begins again with all of them.
+            Err(e) if memory::is_out_of_memory(&e) && !plan.resume && world.size() == 1 => {
                 match memory::with_half_the_batch(&plan, &e) {
                     Some(half) => plan = half,
                     None => return Err(e),
@@ -158,9 +167,11 @@ pub fn train(plan: TrainPlan) -> Result<(), Error> {
 
 impl Run {
     /// A run with its first epoch done: in it, memory runs out or never.
-    fn begin(plan: &TrainPlan) -> Result<Self, Error> {
-        let mut run = Run::open(plan.clone())?;
-        run.describe();
+    fn begin(plan: &TrainPlan, world: &World) -> Result<Self, Error> {
+        let mut run = Run::open(plan.clone(), world)?;
+        if world.is_main() {
+            run.describe();
+        }
         if run.progress.epoch < run.plan.recipe.epochs {
             run.next_epoch()?;
         }
@@ -172,45 +183,57 @@ impl Run {
         self.record(&row)
     }
 
-    fn open(plan: TrainPlan) -> Result<Self, Error> {
+    fn open(plan: TrainPlan, world: &World) -> Result<Self, Error> {
         let folder = Folder(plan.run.clone());
-        if plan.resume { Run::resume(plan, folder) } else { Run::fresh(plan, folder) }
+        let setup = Setup::open(&plan, world)?;
+        if plan.resume {
+            Run::resume(plan, world, folder, setup)
+        } else {
+            Run::fresh(plan, world, folder, setup)
+        }
     }
 
-    fn fresh(plan: TrainPlan, folder: Folder) -> Result<Self, Error> {
-        let setup = Setup::open(&plan)?;
+    fn fresh(plan: TrainPlan, world: &World, folder: Folder, setup: Setup) -> Result<Self, Error> {
         let parameters = setup.start(&plan)?;
-        let run = Run::assemble(plan, folder, setup, parameters)?;
-        run.write_args()?;
-        plots::labels(run.setup.feed.labels(), &run.setup.names, &run.folder.file("labels.png"))?;
+        let run = Run::assemble(plan, world, folder, setup, parameters)?;
+        if world.is_main() {
+            run.write_args()?;
+            plots::labels(run.setup.feed.labels(), &run.setup.names, &run.folder.file("labels.png"))?;
+        }
         Ok(run)
     }
 
-    fn resume(plan: TrainPlan, folder: Folder) -> Result<Self, Error> {
+    /// Every rank reads the checkpoint; ranks of other hosts need the run's folder under the same path.
+    fn resume(plan: TrainPlan, world: &World, folder: Folder, setup: Setup) -> Result<Self, Error> {
         let last = Last::read(&folder.last())?;
-        folder.sweep()?;
-        let setup = Setup::open(&plan)?;
         let parameters = setup.from_weights(&last.trained_weights(), &folder.last())?;
-        let mut run = Run::assemble(plan, folder, setup, parameters)?;
-        last.restore(&mut run.learner, &run.setup.graph)?;
+        let mut run = Run::assemble(plan, world, folder, setup, parameters)?;
+        last.restore(&mut run.learner, &run.setup.graph, world)?;
         run.before = last.progress.seconds;
         run.progress = Progress { plan: run.plan.clone(), ..last.progress };
-        results::keep_until(&run.folder.results(), run.progress.epoch)?;
+        if world.is_main() {
+            run.folder.sweep()?;
+            results::keep_until(&run.folder.results(), run.progress.epoch)?;
+        }
         info!("resuming after epoch {} of {}", run.progress.epoch, run.plan.recipe.epochs);
         Ok(run)
     }
 
     fn assemble(
         plan: TrainPlan,
+        world: &World,
         folder: Folder,
         setup: Setup,
         parameters: torch::Parameters,
     ) -> Result<Self, Error> {
         parameters.channels_last()?;
-        let weights = folder.0.join("weights");
-        std::fs::create_dir_all(&weights).map_err(Error::io(&weights))?;
+        if world.is_main() {
+            let weights = folder.0.join("weights");
+            std::fs::create_dir_all(&weights).map_err(Error::io(&weights))?;
+        }
         let schedule = Schedule::new(&plan.recipe, setup.feed.batches());
-        let learner = Learner::new(&setup.graph, parameters, &plan.recipe, &schedule, setup.device)?;
+        let mut learner = Learner::new(&setup.graph, parameters, &plan.recipe, &schedule, setup.device)?;
+        learner.join(world, plan.recipe.sync_bn)?;
         let header = Header {
             modality: setup.camera(plan.modality),
             ..Header::new(&setup.network, setup.names.clone(), plan.imgsz)
@@ -227,6 +250,7 @@ impl Run {
         };
         Ok(Run {
             plan,
+            world: world.clone(),
             setup,
             schedule,
             learner,
@@ -242,10 +266,13 @@ impl Run {
     fn describe(&self) {
         let precision = self.learner.precision();
         info!(
-            "{} ({} parameters) on {:?} in {precision}, {} training and {} validation pairs, {} px, batch {}",
+            "{} ({} parameters) on {} in {precision}, {} training and {} validation pairs, {} px, batch {}",
             self.setup.network.name(),
             self.setup.graph.parameter_count(),
-            self.setup.device,
+            match self.world.size() {
+                1 => format!("{:?}", self.setup.device),
+                size => format!("{size} ranks, this one on {:?},", self.setup.device),
+            },
             self.setup.feed.labels().len(),
             self.setup.validator.pairs().len(),
             self.plan.imgsz,
@@ -268,6 +295,7 @@ impl Run {
         let started = Instant::now();
         let losses = self.learn(epoch)?;
         let pairs_per_s = self.setup.feed.labels().len() as f64 / started.elapsed().as_secs_f64();
+        self.learner.settle()?;
         let outcome = self.validate(self.plan.modality)?;
         let rates = self.schedule.at(self.progress.batches.saturating_sub(1), epoch);
         self.progress.scaler = self.learner.scaler.state()?;
@@ -293,11 +321,14 @@ impl Run {
         let recipe = &self.plan.recipe;
         let augmentation = self.setup.augmentation.in_epoch(epoch, recipe.epochs, recipe.close_mosaic);
         let (batches, epochs) = (self.setup.feed.batches(), recipe.epochs);
-        let mut bar = EpochProgress::new(epoch + 1, epochs, batches);
+        let mut bar = match self.world.is_main() {
+            true => EpochProgress::new(epoch + 1, epochs, batches),
+            false => EpochProgress::silent(batches),
+        };
         let mut flight = Flight::default();
         for (index, decoded) in self.setup.feed.epoch(epoch, augmentation).enumerate() {
             let batch = self.setup.feed.batch(decoded?, self.plan.modality)?;
-            if epoch == 0 && index == 0 {
+            if epoch == 0 && index == 0 && self.world.is_main() {
                 self.picture(&batch)?;
             }
             self.batch(&batch, epoch, index, &mut flight)?;
@@ -313,13 +344,13 @@ impl Run {
     fn batch(&mut self, batch: &Batch, epoch: usize, index: usize, flight: &mut Flight) -> Result<(), Error> {
         let inputs = batch.inputs(&self.setup.graph, self.plan.modality)?;
         let rates = self.schedule.at(self.progress.batches, epoch);
-        let losses = self.learner.accumulate(&inputs, &batch.targets)?;
+        let losses = self.learner.accumulate(&inputs, &batch.targets, &rates)?;
         if self.learner.pending >= rates.accumulate {
             self.learner.step(&rates)?;
         }
         self.progress.batches += 1;
         let scaler = self.learner.scaler.read_back()?;
-        let pairs = batch.labels.len();
+        let pairs = batch.labels.len() * self.world.size();
         flight.batches.push_back(InFlight { epoch, index, lr: rates.lr[1], pairs, losses, scaler });
         Ok(())
     }
@@ -391,8 +422,9 @@ impl Run {
 
     fn validate(&self, modality: Modality) -> Result<Outcome, Error> {
         let parameters = &self.learner.ema.parameters;
-        let mut bar = ValidationProgress::new(self.setup.validator.batches());
-        self.setup.validator.run(parameters, modality, Some(self.learner.loss()), &mut || bar.step())
+        let mut bar = self.world.is_main().then(|| ValidationProgress::new(self.setup.validator.batches()));
+        let mut step = || bar.iter_mut().for_each(ValidationProgress::step);
+        self.setup.validator.run(parameters, modality, Some(self.learner.loss()), &mut step)
     }
 
     /// Writes the epoch down. `last` comes after all else: what a crash leaves beyond it is done again by the resumed
@@ -402,6 +434,8 @@ impl Run {
         let better = self.progress.best.is_none_or(|(best, _)| fitness > best);
         if better {
             self.progress.best = Some((fitness, row.epoch));
+        }
+        if better && self.world.is_main() {
             write_best(&self.folder.best(), &self.header, &self.learner, row.epoch)?;
         }
         self.progress = Progress {
@@ -411,6 +445,9 @@ impl Run {
             seconds: row.time,
             ..self.progress.clone()
         };
+        if !self.world.is_main() {
+            return Ok(());
+        }
         results::append(&self.folder.results(), row)?;
         write_last(&self.folder.last(), &self.header, &self.learner, &self.progress)?;
         info!(
@@ -434,10 +471,12 @@ impl Run {
 
     /// Plots, and what each camera is worth with the best weights.
     fn close(&mut self) -> Result<(), Error> {
-        let rows = results::read(&self.folder.results())?;
-        plots::results(&rows, &self.folder.file("results.png"))?;
-        let best = self.setup.from_weights(&Weights::read(&self.folder.best())?, &self.folder.best())?;
-        self.learner.ema.parameters.assign(&best);
+        if self.world.is_main() {
+            plots::results(&results::read(&self.folder.results())?, &self.folder.file("results.png"))?;
+            let best = self.setup.from_weights(&Weights::read(&self.folder.best())?, &self.folder.best())?;
+            self.learner.ema.parameters.assign(&best);
+        }
+        self.world.broadcast(&self.learner.ema.parameters.tensors)?;
         let cameras: &[(&str, Modality)] = match self.header.modality {
             None => &[("both", Modality::Both), ("RGB alone", Modality::Rgb), ("IR alone", Modality::Ir)],
             Some(Camera::Rgb) => &[("RGB", Modality::Rgb)],
@@ -445,11 +484,14 @@ impl Run {
         };
         let measured = |&(name, modality)| Ok((name, self.validate(modality)?.metrics));
         let seen = cameras.iter().map(measured).collect::<Result<Vec<_>, Error>>()?;
+        if !self.world.is_main() {
+            return Ok(());
+        }
         let (fitness, epoch) = self.progress.best.unwrap_or_default();
         crate::output::line(&table::modalities(&seen));
         crate::output::line(&format!(
             "best epoch {epoch} (fitness {fitness:.4}) of {} in {:.0} s: {}",
-            rows.len(),
+            self.progress.epoch,
             self.progress.seconds,
             self.folder.best().display()
         ));

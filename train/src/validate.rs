@@ -7,6 +7,7 @@ use yf_models::Weights;
 use yf_plan::ValPlan;
 
 use crate::Error;
+use crate::distributed::Shard;
 use crate::feed::Settings;
 use crate::output;
 use crate::records::progress::ValidationProgress;
@@ -38,8 +39,15 @@ pub fn validate(plan: &ValPlan) -> Result<(), Error> {
     parameters.channels_last()?;
     let pairs = set.pairs(split(&plan.split)?)?;
     let loader = Loader::new(pairs, size, Cache::None, Limits::default())?;
-    let workers = workers(plan.workers);
-    let settings = Settings { size, batch: plan.batch.max(1), workers, seed: 0, device, kind: Kind::Float };
+    let settings = Settings {
+        size,
+        batch: plan.batch.max(1),
+        shard: Shard::WHOLE,
+        workers: workers(plan.workers, 1),
+        seed: 0,
+        device,
+        kind: Kind::Float,
+    };
     let validator = Validator::new(&graph, loader, None, settings)?;
     let mut bar = ValidationProgress::new(validator.batches());
     let outcome = validator.run(&parameters, plan.modality, None, &mut || bar.step())?;

@@ -1,6 +1,7 @@
 //! Validation: pairs through the decoded graph, suppression, COCO metrics.
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use yf_data::dataset::PairFiles;
 use yf_data::detection::{Suppression, suppress};
 use yf_data::letterbox::Letterbox;
@@ -10,6 +11,7 @@ use yf_models::{Graph, decode};
 use yf_plan::Modality;
 
 use crate::Error;
+use crate::distributed::{Shard, World};
 use crate::feed::{Feed, Resident, Settings};
 use crate::loss::Loss;
 use crate::torch::{self, Device, Executor, Mode, Parameters, no_grad};
@@ -18,6 +20,7 @@ use crate::torch::{self, Device, Executor, Mode, Parameters, no_grad};
 pub struct Validator {
     graph: Graph,
     feed: Feed,
+    world: World,
 }
 
 /// What a validation found.
@@ -27,6 +30,14 @@ pub struct Outcome {
     pub metrics: Metrics,
     /// Mean losses (box, cls, dfl), where a loss was given.
     pub losses: [f64; 3],
+}
+
+/// What one rank found.
+#[derive(Serialize, Deserialize)]
+struct Part {
+    evaluator: Evaluator,
+    /// Of each batch.
+    losses: Vec<[f64; 3]>,
 }
 
 /// Index of a picture's pair, and width and height of its RGB file.
@@ -46,7 +57,14 @@ impl Validator {
     ) -> Result<Self, Error> {
         let feed = Feed::new(loader, resident, graph.head.classes, settings)?;
         let graph = decode::append(graph.clone()).map_err(|e| Error::Other(e.to_string()))?;
-        Ok(Validator { graph, feed })
+        Ok(Validator { graph, feed, world: World::alone(settings.device) })
+    }
+
+    /// Every rank of the world validates the part that the settings' shard says, and hears the whole outcome.
+    #[must_use]
+    pub fn shared_by(mut self, world: &World) -> Self {
+        self.world = world.clone();
+        self
     }
 
     /// The files that are validated on.
@@ -54,15 +72,15 @@ impl Validator {
         self.feed.pairs()
     }
 
-    /// Batches of a validation.
+    /// Batches of this rank in a validation.
     pub fn batches(&self) -> usize {
-        self.feed.batches()
+        self.feed.batches_in_order().len()
     }
 
     /// Validates parameters; `progress` hears of every batch that is done. With a loss its mean is reported as well.
     ///
     /// # Errors
-    /// A pair that cannot be read, or what libtorch reports.
+    /// A pair that cannot be read, what libtorch reports, or a rank that is gone.
     pub fn run(
         &self,
         parameters: &Parameters,
@@ -72,8 +90,7 @@ impl Validator {
     ) -> Result<Outcome, Error> {
         let outputs: Vec<_> = self.graph.outputs.iter().chain(&self.graph.head.maps).copied().collect();
         let executor = Executor::new(&self.graph, parameters, &outputs);
-        let mut evaluator = Evaluator::new(self.graph.head.classes);
-        let (mut sums, mut batches) = ([0.0; 3], 0);
+        let mut part = Part { evaluator: Evaluator::new(self.graph.head.classes), losses: vec![] };
         for prepared in self.feed.in_order() {
             let prepared = prepared?;
             let pictures = prepared.pictures().to_vec();
@@ -83,16 +100,32 @@ impl Validator {
                 if let Some(loss) = loss {
                     let losses = loss.forward(&outputs[1..], &batch.targets);
                     let parts = losses.parts.to_device(Device::Cpu);
-                    (0..3).for_each(|i| sums[i] += parts.double_value(&[i as i64]));
+                    part.losses.push([0, 1, 2].map(|i| parts.double_value(&[i])));
                 }
                 Ok(torch::to_array(&outputs[0]).data)
             })?;
-            self.score(&raw, &pictures, &mut evaluator);
-            batches += 1;
+            self.score(&raw, &pictures, &mut part.evaluator);
             progress();
         }
-        let losses = sums.map(|sum| sum / f64::from(batches.max(1)));
-        Ok(Outcome { metrics: evaluator.finish(), losses })
+        self.merge(part)
+    }
+
+    /// The outcome of all ranks' parts, which is that of a single rank to the last bit.
+    fn merge(&self, own: Part) -> Result<Outcome, Error> {
+        let damaged = |e: postcard::Error| Error::Other(format!("the part of a rank in a validation: {e}"));
+        let mut whole = own;
+        if self.world.shard() != Shard::WHOLE {
+            let parts = self.world.gather(postcard::to_stdvec(&whole).map_err(damaged)?)?;
+            whole = Part { evaluator: Evaluator::new(self.graph.head.classes), losses: vec![] };
+            for part in parts {
+                let part: Part = postcard::from_bytes(&part).map_err(damaged)?;
+                whole.evaluator.merge(part.evaluator);
+                whole.losses.extend(part.losses);
+            }
+        }
+        let batches = whole.losses.len().max(1) as f64;
+        let losses = [0, 1, 2].map(|i| whole.losses.iter().map(|parts| parts[i]).sum::<f64>() / batches);
+        Ok(Outcome { metrics: whole.evaluator.finish(), losses })
     }
 
     fn score(&self, raw: &[f32], pictures: &[Picture], evaluator: &mut Evaluator) {

@@ -69,7 +69,7 @@ fn every_trained_parameter_gets_a_finite_gradient() {
             .iter()
             .map(|_| Tensor::rand([2, 3, SIDE as i64, SIDE as i64], (Kind::Float, Device::Cpu)))
             .collect();
-        let losses = learner.accumulate(&inputs, &targets).unwrap().parts().unwrap();
+        let losses = learner.accumulate(&inputs, &targets, &schedule.at(0, 0)).unwrap().parts().unwrap();
         assert!(losses.iter().all(|x| x.is_finite() && *x > 0.0), "{name}: {losses:?}");
 
         let gradients = learner.pending_gradients();

@@ -4,6 +4,7 @@ use clap::Args;
 use yf_plan::{BenchPlan, Job};
 
 use crate::cli::choices::at_least_one;
+use crate::cli::ddp::{self, DdpArgs};
 use crate::cli::recipe::RecipeArgs;
 use crate::cli::setup::SetupArgs;
 use crate::cli::train;
@@ -28,15 +29,18 @@ pub struct TrainArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    ddp: DdpArgs,
+    #[command(flatten)]
     recipe: RecipeArgs,
 }
 
-/// Plans the measurement and becomes `yf-train`.
+/// Plans the measurement and becomes `yf-train`, or the launcher of several.
 pub fn run(args: TrainArgs) -> Result<(), Failure> {
     let plan = train::plan(args.setup, args.recipe).or_arguments()?;
+    let launch = args.ddp.launch(&plan).or_arguments()?;
     train::check_pairs(&plan)?;
     let trainer = libtorch::trainer()?;
     let libtorch = libtorch::find(plan.device.as_ref())?;
     let job = Job::Bench(Box::new(BenchPlan { train: plan, steps: args.steps, json: args.json }));
-    Err(libtorch::start(&trainer, &libtorch, &job).into())
+    Ok(ddp::start(&trainer, &libtorch, &job, launch)?)
 }

@@ -13,6 +13,7 @@ mod resident;
 mod tests;
 mod upload;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use yf_data::DataError;
@@ -24,6 +25,7 @@ use yf_plan::Modality;
 
 use crate::Error;
 use crate::augment::{Augmentation, Draw, Pictures, Sampler, Words};
+use crate::distributed::Shard;
 use crate::loss::Targets;
 use crate::torch::{Device, Kind, Tensor, TorchError, channels_last};
 use parcel::{Labels, Parcel, part};
@@ -55,8 +57,10 @@ pub struct Feed {
 pub struct Settings {
     /// Side of the square pictures, a multiple of 4.
     pub size: usize,
-    /// Pairs a batch.
+    /// Pairs a batch, over all ranks.
     pub batch: usize,
+    /// Which of them are this rank's.
+    pub shard: Shard,
     /// Threads that read pairs.
     pub workers: usize,
     /// Key of every random draw.
@@ -124,9 +128,14 @@ impl Feed {
         Ok(Feed { loader, labels, settings, preparer, resident, buffers: Buffers::new(place)?, sampler })
     }
 
-    /// Batches an epoch; the last may be smaller.
+    /// Batches an epoch, the same number on every rank; the last may be smaller.
     pub fn batches(&self) -> usize {
-        self.loader.len().div_ceil(self.settings.batch)
+        self.settings.shard.batches(self.loader.len(), self.settings.batch)
+    }
+
+    /// This rank's batches of [`Feed::in_order`], whole ones: each rank's follow those of the one before.
+    pub fn batches_in_order(&self) -> Range<usize> {
+        self.settings.shard.of(self.loader.len().div_ceil(self.settings.batch))
     }
 
     /// The files.
@@ -142,7 +151,7 @@ impl Feed {
     /// The batches of an epoch, prepared ahead, in an order of its own.
     pub fn epoch(&self, epoch: usize, augmentation: Augmentation) -> Upload {
         let (seed, pairs) = (self.settings.seed, self.loader.len());
-        let batches = order::batches(seed, epoch, pairs, self.settings.batch);
+        let batches = order::batches(seed, epoch, pairs, self.settings.batch, self.settings.shard);
         let draw = move |picture: usize| Draw::new(&augmentation, seed, epoch, picture, pairs);
         self.prepared(batches, draw, Boxes::Visible)
     }
@@ -155,10 +164,12 @@ impl Feed {
         }
     }
 
-    /// All pairs in their order, letterboxed and otherwise as they are, with all their boxes.
+    /// All pairs of [`Feed::batches_in_order`] in their order, letterboxed and otherwise as they are, with all their boxes.
     pub fn in_order(&self) -> Upload {
         let all: Vec<usize> = (0..self.loader.len()).collect();
-        let batches = all.chunks(self.settings.batch).map(<[usize]>::to_vec).collect();
+        let whole = all.chunks(self.settings.batch).map(<[usize]>::to_vec);
+        let mine = self.batches_in_order();
+        let batches = whole.skip(mine.start).take(mine.len()).collect();
         let pairs = all.len();
         let draw = move |picture: usize| Draw::new(&Augmentation::none(), 0, 0, picture, pairs);
         self.prepared(batches, draw, Boxes::All)

@@ -2,9 +2,11 @@
 
 use yf_data::random::Random;
 
-/// All pictures of a set in an order keyed by seed and epoch, batch by batch; the last batch may be smaller.
-pub fn batches(seed: u64, epoch: usize, pictures: usize, batch: usize) -> Vec<Vec<usize>> {
-    shuffled(seed, epoch, pictures).chunks(batch.max(1)).map(<[usize]>::to_vec).collect()
+use crate::distributed::Shard;
+
+/// This rank's part of every batch of an epoch, whose order is keyed by seed and epoch; the last batch may be smaller.
+pub fn batches(seed: u64, epoch: usize, pictures: usize, batch: usize, shard: Shard) -> Vec<Vec<usize>> {
+    shard.epoch(&shuffled(seed, epoch, pictures), batch.max(1))
 }
 
 /// All pictures in an order keyed by seed and epoch.
@@ -30,7 +32,7 @@ mod tests {
         assert_eq!(first, shuffled(7, 0, 100));
         assert_ne!(first, shuffled(7, 1, 100));
         assert_ne!(first, shuffled(8, 0, 100));
-        let batches = batches(7, 0, 100, 16);
+        let batches = batches(7, 0, 100, 16, Shard::WHOLE);
         assert_eq!((batches.len(), batches[6].len(), batches.concat()), (7, 4, first));
     }
 }

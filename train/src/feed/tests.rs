@@ -30,7 +30,7 @@ fn pairs(folder: &Path) -> Vec<PairFiles> {
 }
 
 fn settings(workers: usize, device: Device) -> Settings {
-    Settings { size: SIDE, batch: 3, workers, seed: 5, device, kind: Kind::Float }
+    Settings { size: SIDE, batch: 3, shard: Shard::WHOLE, workers, seed: 5, device, kind: Kind::Float }
 }
 
 fn feed(folder: &Path, cache: Cache, settings: Settings) -> Feed {

@@ -66,21 +66,21 @@ pub struct Losses {
 }
 
 /// The three parts before they are divided by the normaliser, which in a distributed run is a matter of all
-/// ranks: `sums`, then an all-reduce of `weight`, then [`Sums::divided_by`].
+/// ranks: `sums`, then the sum of `totals` over all ranks, then [`Sums::divided_by`].
 #[derive(Debug)]
 pub struct Sums {
     /// float `[3]` with gradient: box, cls, dfl, gains applied.
     parts: Tensor,
-    /// Scalar, detached: the sum of this batch's target scores.
-    pub weight: Tensor,
-    batch: i64,
+    /// float `[2]`, detached: the sum of this batch's target scores, and its pictures.
+    pub totals: Tensor,
 }
 
 impl Sums {
-    /// The losses of this batch; `normaliser` is a scalar tensor on the same device, taken as at least 1.
-    pub fn divided_by(&self, normaliser: &Tensor) -> Losses {
-        let parts = &self.parts / normaliser.clamp_min(1.0);
-        Losses { total: parts.sum(Kind::Float) * self.batch as f64, parts: parts.detach() }
+    /// What this batch adds to the losses of all ranks' batches, whose [`Sums::totals`] together are `totals`. The sum
+    /// of target scores is taken as at least 1.
+    pub fn divided_by(&self, totals: &Tensor) -> Losses {
+        let parts = &self.parts / totals.get(0).clamp_min(1.0);
+        Losses { total: parts.sum(Kind::Float) * totals.get(1), parts: parts.detach() }
     }
 }
 
@@ -99,20 +99,24 @@ impl Loss {
     /// The loss of a batch. `maps`, one a stride: [B, 4 * reg_max + classes, h, w], of any float kind.
     pub fn forward(&self, maps: &[Tensor], targets: &Targets) -> Losses {
         let sums = self.sums(maps, targets);
-        sums.divided_by(&sums.weight)
+        sums.divided_by(&sums.totals)
     }
 
     /// The parts of [`Loss::forward`], not yet normalised.
     pub fn sums(&self, maps: &[Tensor], targets: &Targets) -> Sums {
         let head = Head::read(maps, self);
         let assignment = self.assign(&head, targets);
-        let weight = no_grad(|| assignment.scores.sum(Kind::Float));
+        let pictures = maps.first().map_or(0, |map| map.size()[0]);
+        let totals = no_grad(|| {
+            let weight = assignment.scores.sum(Kind::Float);
+            Tensor::stack(&[&weight, &weight.full_like(pictures as f64)], 0)
+        });
         let parts = [
             self.box_part(&head, &assignment) * self.gains.boxes,
             self.class_part(&head, &assignment) * self.gains.classes,
             self.dfl_part(&head, &assignment) * self.gains.dfl,
         ];
-        Sums { parts: Tensor::stack(&parts, 0), weight, batch: maps.first().map_or(0, |map| map.size()[0]) }
+        Sums { parts: Tensor::stack(&parts, 0), totals }
     }
 
     /// The assignment alone, for the maps of a batch as in [`Loss::forward`].

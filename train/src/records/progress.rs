@@ -30,6 +30,8 @@ pub struct EpochProgress {
 
 #[derive(Debug)]
 enum Screen {
+    /// For ranks that do not speak.
+    Silent,
     Bar(ProgressBar),
     Lines(Pace),
 }
@@ -60,10 +62,16 @@ impl EpochProgress {
         Self { heading, meter: Meter::new(steps), screen }
     }
 
+    /// Progress that nobody sees.
+    pub fn silent(steps: usize) -> Self {
+        Self { heading: String::new(), meter: Meter::new(steps), screen: Screen::Silent }
+    }
+
     /// Takes one step.
     pub fn step(&mut self, running: &Running) {
         self.meter.step(running);
         match &mut self.screen {
+            Screen::Silent => {}
             Screen::Bar(bar) => {
                 bar.set_message(self.meter.while_running());
                 bar.inc(1);
@@ -85,6 +93,7 @@ impl EpochProgress {
     /// Writes a line, such as a warning, above the bar.
     pub fn note(&self, line: &str) {
         match &self.screen {
+            Screen::Silent => {}
             Screen::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
             Screen::Lines(_) => eprintln!("{line}"),
         }
@@ -95,7 +104,9 @@ impl EpochProgress {
         if let Screen::Bar(bar) = &self.screen {
             bar.finish_and_clear();
         }
-        eprintln!("{}", self.last_line(summary));
+        if !matches!(self.screen, Screen::Silent) {
+            eprintln!("{}", self.last_line(summary));
+        }
     }
 
     fn last_line(&self, summary: &str) -> String {

@@ -1,25 +1,12 @@
-// The half that needs libtorch_cuda: CUDA graphs. Built as a shared object of its own, kept inside the program, and
+// The half that needs libtorch_cuda: CUDA graphs, NCCL. Built as a shared object of its own, kept inside the program, and
 // loaded after libtorch_cuda, so that the program itself starts on machines without CUDA.
+#define USE_C10D_NCCL 1
 #include "cuda.h"
+#include "guarded.h"
 
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAStream.h>
-
-#include <cstring>
-
-template <class F>
-static char* guarded(F&& body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const c10::Error& e) {
-    return strdup(e.what_without_backtrace());
-  } catch (const std::exception& e) {
-    return strdup(e.what());
-  } catch (...) {
-    return strdup("unknown C++ exception");
-  }
-}
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
 using Graph = at::cuda::CUDAGraph;
 
@@ -55,7 +42,18 @@ static void graph_free(void* graph) {
   free(guarded([&] { delete static_cast<Graph*>(graph); }));
 }
 
+static char* nccl(const void* store, int rank, int size, int device, int64_t timeout_ms, void* out) {
+  return guarded([&] {
+    c10::cuda::set_device(static_cast<c10::DeviceIndex>(device));
+    auto options = c10d::ProcessGroupNCCL::Options::create();
+    options->timeout = std::chrono::milliseconds(timeout_ms);
+    auto meeting = *static_cast<const c10::intrusive_ptr<c10d::Store>*>(store);
+    *static_cast<c10::intrusive_ptr<c10d::Backend>*>(out) =
+        c10::make_intrusive<c10d::ProcessGroupNCCL>(meeting, rank, size, options);
+  });
+}
+
 extern "C" __attribute__((visibility("default"))) const YfCuda* yf_cuda() {
-  static const YfCuda half{own_stream, graph_new, graph_begin, graph_end, graph_replay, graph_free};
+  static const YfCuda half{own_stream, graph_new, graph_begin, graph_end, graph_replay, graph_free, nccl};
   return &half;
 }

@@ -12,4 +12,12 @@ struct YfCuda {
   char* (*graph_end)(void* graph);
   char* (*graph_replay)(void* graph);
   void (*graph_free)(void* graph);
+  // store: c10::intrusive_ptr<c10d::Store>*; out: c10::intrusive_ptr<c10d::Backend>*.
+  char* (*nccl)(const void* store, int rank, int size, int device, int64_t timeout_ms, void* out);
 };
+
+// The CUDA half's table (shim.cpp); throws where it is not loaded.
+const YfCuda& cuda();
+
+// Throws a message of the CUDA half.
+void throw_if(char* message);

@@ -2,6 +2,7 @@
 
 use yf_models::graph::{BN_EPS, BN_MOMENTUM, Graph, Op, Shape, ValueId};
 
+use super::group::{Group, sync_batch_norm};
 use super::parameters::Parameters;
 use super::{Device, Kind, Tensor, TorchError};
 
@@ -32,6 +33,8 @@ pub struct Executor {
     inputs: Vec<usize>,
     outputs: Vec<usize>,
     values: usize,
+    /// Whose pictures batch norms take their statistics from, besides this process's own.
+    group: Option<Group>,
 }
 
 impl Executor {
@@ -53,7 +56,12 @@ impl Executor {
         let outputs: Vec<usize> = outputs.iter().map(|v| v.0).collect();
         plan_drops(&mut steps, &outputs, graph.values.len());
         let inputs = graph.inputs.iter().map(|(_, v)| v.0).collect();
-        Executor { steps, inputs, outputs, values: graph.values.len() }
+        Executor { steps, inputs, outputs, values: graph.values.len(), group: None }
+    }
+
+    /// Batch norms take the statistics of all ranks' pictures from now on.
+    pub fn synchronise(&mut self, group: &Group) {
+        self.group = Some(group.clone());
     }
 
     /// Runs the graph. `inputs` in the graph's order, each `[N, C, H, W]` on the parameters' device.
@@ -66,7 +74,7 @@ impl Executor {
             values[at] = Some(input.shallow_clone());
         }
         for step in &self.steps {
-            let outputs = step.run(&values, mode)?;
+            let outputs = step.run(&values, mode, self.group.as_ref())?;
             for (&at, output) in step.outputs.iter().zip(outputs) {
                 values[at] = Some(output);
             }
@@ -115,7 +123,12 @@ fn plan_drops(steps: &mut [Step], outputs: &[usize], values: usize) {
 }
 
 impl Step {
-    fn run(&self, values: &[Option<Tensor>], mode: Mode) -> Result<Vec<Tensor>, TorchError> {
+    fn run(
+        &self,
+        values: &[Option<Tensor>],
+        mode: Mode,
+        group: Option<&Group>,
+    ) -> Result<Vec<Tensor>, TorchError> {
         let input = |i: usize| taken(values, self.inputs[i]);
         let param = |i: usize| self.params.get(i);
         let axis = |axis: usize| axis as i64 + 1;
@@ -137,16 +150,21 @@ impl Step {
             }
             &Op::Linear { first } => self.linear(&input(0)?, first)?,
             &Op::Attention { scale } => attention(&input(0)?, &input(1)?, &input(2)?, scale)?,
-            Op::BatchNorm2d => input(0)?.f_batch_norm(
-                param(0),
-                param(1),
-                param(2),
-                param(3),
-                mode == Mode::Train,
-                BN_MOMENTUM,
-                BN_EPS,
-                true,
-            )?,
+            Op::BatchNorm2d => match (group, &self.params[..]) {
+                (Some(group), [weight, bias, mean, var]) if mode == Mode::Train => {
+                    sync_batch_norm(group, &input(0)?, [weight, bias, mean, var], BN_EPS, BN_MOMENTUM)?
+                }
+                _ => input(0)?.f_batch_norm(
+                    param(0),
+                    param(1),
+                    param(2),
+                    param(3),
+                    mode == Mode::Train,
+                    BN_MOMENTUM,
+                    BN_EPS,
+                    true,
+                )?,
+            },
             Op::Silu => input(0)?.f_silu()?,
             Op::Relu => input(0)?.f_relu()?,
             Op::Sigmoid => input(0)?.f_sigmoid()?,

@@ -112,6 +112,15 @@ pub fn check(message: *mut c_char) -> Result<(), TorchError> {
     Err(TorchError(text.lines().next().unwrap_or_default().to_owned()))
 }
 
+/// Frees what the shim took from malloc.
+///
+/// # Safety
+/// `memory` comes from the shim and is freed once.
+pub unsafe fn free(memory: *mut c_void) {
+    // SAFETY: as the caller promises.
+    unsafe { yf_free(memory.cast()) }
+}
+
 pub fn handle(tensor: &Tensor) -> Handle {
     tensor.as_ptr().cast_mut().cast()
 }

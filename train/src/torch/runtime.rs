@@ -17,11 +17,10 @@ pub fn open_device(wanted: Option<&yf_plan::Device>) -> Result<Device, TorchErro
         Some(yf_plan::Device::Cuda(indices)) => indices.first().copied().unwrap_or(0),
         None => 0,
     };
-    // SAFETY: the object lives as long as the program.
-    let loaded = check(unsafe { ffi::yf_load_cuda(CUDA_HALF.as_ptr(), CUDA_HALF.len()) });
-    let count = if loaded.is_ok() { tch::Cuda::device_count() as usize } else { 0 };
+    let loaded = gpus();
+    let count = loaded.as_ref().map_or(0, |&count| count);
     match (wanted, loaded) {
-        (_, Ok(())) if index < count => {
+        (_, Ok(_)) if index < count => {
             // SAFETY: a plain number.
             check(unsafe { ffi::yf_own_stream(index as i32) })?;
             // The first allocation there opens it; before, it can tell nothing of its memory.
@@ -33,10 +32,20 @@ pub fn open_device(wanted: Option<&yf_plan::Device>) -> Result<Device, TorchErro
             "this libtorch has no CUDA ({}); run `make cuda`, or use --device cpu",
             e.0
         ))),
-        (Some(_), Ok(())) => {
+        (Some(_), Ok(_)) => {
             Err(TorchError(format!("there is no GPU {index} ({count} found); use --device cpu")))
         }
     }
+}
+
+/// GPUs that libtorch can use. Loads its CUDA half, before anything asks torch about CUDA: it keeps its first answer.
+///
+/// # Errors
+/// When libtorch has no CUDA half.
+pub fn gpus() -> Result<usize, TorchError> {
+    // SAFETY: the object lives as long as the program.
+    check(unsafe { ffi::yf_load_cuda(CUDA_HALF.as_ptr(), CUDA_HALF.len()) })?;
+    Ok(usize::try_from(tch::Cuda::device_count()).unwrap_or(0))
 }
 
 /// With or without TF32 in matrix products and convolutions of fp32; the reference computes with it. cuDNN's search for the fastest

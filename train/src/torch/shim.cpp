@@ -3,6 +3,7 @@
 // Every call returns null, or a message that yf_free frees.
 #include "cuda.h"
 #include "guarded.h"
+#include "tensors.h"
 
 #include <ATen/ATen.h>
 #include <ATen/DeviceAccelerator.h>
@@ -19,37 +20,28 @@
 #include <vector>
 
 using at::Tensor;
-typedef Tensor* Handle;  // tch's C_tensor* is an at::Tensor*
 
-// Passes a message of the CUDA half on.
-static void throw_if(char* message) {
+void throw_if(char* message) {
   if (!message) return;
   std::string text(message);
   free(message);
   TORCH_CHECK(false, text);
 }
 
-static std::vector<Tensor> list(const Handle* handles, size_t n) {
-  std::vector<Tensor> tensors;
-  tensors.reserve(n);
-  for (size_t i = 0; i < n; ++i) tensors.push_back(*handles[i]);
-  return tensors;
-}
-
 static std::optional<Tensor> optional(Handle handle) {
   return handle ? std::optional<Tensor>(*handle) : std::nullopt;
+}
+
+static const YfCuda* cuda_half = nullptr;
+
+const YfCuda& cuda() {
+  TORCH_CHECK(cuda_half, "the CUDA half is not loaded");
+  return *cuda_half;
 }
 
 extern "C" {
 
 void yf_free(char* message) { free(message); }
-
-static const YfCuda* cuda_half = nullptr;
-
-static const YfCuda& cuda() {
-  TORCH_CHECK(cuda_half, "the CUDA half is not loaded");
-  return *cuda_half;
-}
 
 // A shared object from memory: no file to install, find or clean up.
 static void* load(const void* object, size_t size) {

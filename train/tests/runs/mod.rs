@@ -68,6 +68,34 @@ fn program(plan: &TrainPlan) -> Command {
     command
 }
 
+/// Starts the program as a rank, as a launcher on this machine that serves no store would; its messages are kept.
+pub fn start_rank(plan: &TrainPlan, (rank, size): (usize, usize), port: u16) -> Child {
+    let mut command = program(plan);
+    command
+        .envs([("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", size)].map(|(k, v)| (k, v.to_string())))
+        .envs([("MASTER_ADDR", "127.0.0.1".to_owned()), ("MASTER_PORT", port.to_string())])
+        .env("OMP_NUM_THREADS", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Runs the program as so many ranks, to the end of all, which must be a good one.
+pub fn succeed_as(plan: &TrainPlan, size: usize) {
+    let port = free_port();
+    let ranks: Vec<Child> = (0..size).map(|rank| start_rank(plan, (rank, size), port)).collect();
+    for (rank, child) in ranks.into_iter().enumerate() {
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success(), "rank {rank} of {size}: {}", stderr(&done));
+        assert!(rank == 0 || (done.stdout.is_empty() && done.stderr.is_empty()), "rank {rank} speaks");
+    }
+}
+
 /// Runs the program to its end.
 pub fn run(plan: &TrainPlan) -> Output {
     program(plan).output().unwrap()

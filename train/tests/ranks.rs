@@ -1,0 +1,130 @@
+//! Runs of several ranks: real processes on the CPU, through Gloo.
+
+mod runs;
+
+use std::time::{Duration, Instant};
+
+use runs::{Place, free_port, last, read, resumed, rows, start_rank, stderr, succeed, succeed_as};
+use yf_models::Weights;
+use yf_plan::{Recipe, TrainPlan};
+
+/// One step of four batches of sixteen.
+fn one_step() -> Recipe {
+    Recipe { epochs: 1, batch: 16, warmup_epochs: 0.0, close_mosaic: 0, seed: 5, ..Recipe::default() }
+}
+
+/// The largest difference of any trained weight or its average, and where it is.
+fn difference(a: &TrainPlan, b: &TrainPlan) -> (f32, String) {
+    let (a, b) = (read(&last(a)), read(&last(b)));
+    let names: Vec<&String> = a.tensors.keys().collect();
+    assert_eq!(names, b.tensors.keys().collect::<Vec<_>>());
+    let of = |name: &&String| {
+        let pairs = a.tensors[*name].data.iter().zip(&b.tensors[*name].data);
+        (pairs.map(|(x, y)| (x - y).abs()).fold(0.0, f32::max), (*name).clone())
+    };
+    let largest = names.iter().filter(|name| !name.starts_with("train.optimizer.")).map(of);
+    largest.max_by(|x, y| x.0.total_cmp(&y.0)).unwrap()
+}
+
+#[test]
+fn ranks_take_the_step_of_one_process_where_they_share_statistics() {
+    let place = Place::new(80);
+    let alone = place.plan("alone", one_step());
+    succeed(&alone);
+    for size in [2, 3] {
+        let shared = place.plan(&format!("shared-{size}"), Recipe { sync_bn: true, ..one_step() });
+        succeed_as(&shared, size);
+        let (largest, name) = difference(&alone, &shared);
+        assert!(largest < 1e-5, "{size} ranks: {name} differs by {largest}");
+        let [one, many] = [&alone, &shared].map(|plan| rows(plan).remove(0));
+        for (a, b) in one.train.iter().chain(&one.val).zip(many.train.iter().chain(&many.val)) {
+            assert!((a - b).abs() < 1e-3 * a.abs(), "losses {one:?} and {many:?}");
+        }
+    }
+    let apart = place.plan("apart", one_step());
+    succeed_as(&apart, 2);
+    let (largest, _) = difference(&alone, &apart);
+    assert!(largest > 1e-4, "statistics of half a batch are others: {largest}");
+}
+
+#[test]
+fn a_run_goes_on_with_another_number_of_ranks() {
+    let place = Place::new(24);
+    // Batches of six and a warm-up, so that gradients wait for a step at the end of an epoch.
+    let recipe =
+        Recipe { epochs: 2, batch: 6, close_mosaic: 0, seed: 11, sync_bn: true, ..Recipe::default() };
+    let whole = place.plan("whole", recipe.clone());
+    succeed_as(&whole, 2);
+    let parted = place.plan("parted", recipe);
+    kill_after_first_epoch(&parted, 3);
+    let kept = read(&last(&parted));
+    assert_eq!(kept.header.epoch, 1);
+    succeed_as(&resumed(&parted), 2);
+    assert_eq!(rows(&parted).iter().map(|row| row.epoch).collect::<Vec<_>>(), [1, 2]);
+    let (largest, name) = difference(&whole, &parted);
+    assert!(largest < 1e-3, "{name} differs by {largest}");
+    let end: Weights = read(&last(&parted));
+    assert_eq!(end.header.epoch, 2);
+}
+
+/// Starts the ranks and kills all of them once an epoch is written down.
+fn kill_after_first_epoch(plan: &TrainPlan, size: usize) {
+    let port = free_port();
+    let mut ranks: Vec<_> = (0..size).map(|rank| start_rank(plan, (rank, size), port)).collect();
+    let since = Instant::now();
+    while !last(plan).exists() {
+        assert!(since.elapsed() < Duration::from_secs(120), "no epoch is done");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for rank in &mut ranks {
+        rank.kill().unwrap();
+        rank.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_rank_that_is_killed_ends_the_others_and_is_named() {
+    let place = Place::new(40);
+    let plan = place.plan("run", Recipe { epochs: 500, batch: 8, ..Recipe::default() });
+    let port = free_port();
+    let mut ranks: Vec<_> = (0..3).map(|rank| start_rank(&plan, (rank, 3), port)).collect();
+    let since = Instant::now();
+    while !last(&plan).exists() {
+        assert!(since.elapsed() < Duration::from_secs(120), "no epoch is done");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    ranks[1].kill().unwrap();
+    ranks[1].wait().unwrap();
+    let killed = Instant::now();
+    for number in [2, 0] {
+        let done = ranks.remove(number).wait_with_output().unwrap();
+        let said = stderr(&done);
+        assert!(killed.elapsed() < Duration::from_secs(30), "rank {number} took {:?}", killed.elapsed());
+        assert_eq!(done.status.code(), Some(1), "{said}");
+        assert!(said.contains("rank 1 has not been heard of"), "rank {number}: {said}");
+    }
+}
+
+#[test]
+fn ranks_that_were_told_different_plans_do_not_start() {
+    let place = Place::new(10);
+    let plan = place.plan("run", Recipe { epochs: 1, batch: 4, ..Recipe::default() });
+    let other = TrainPlan { recipe: Recipe { lr0: 0.5, ..plan.recipe.clone() }, ..plan.clone() };
+    let port = free_port();
+    let ranks = [start_rank(&plan, (0, 2), port), start_rank(&other, (1, 2), port)];
+    let said = ranks.map(|rank| stderr(&rank.wait_with_output().unwrap()));
+    assert!(said[1].contains("another plan than rank 0"), "{}", said[1]);
+    assert!(said[0].contains("rank 1") && said[0].contains("another plan"), "{}", said[0]);
+}
+
+#[test]
+fn more_ranks_than_pairs_are_refused() {
+    let place = Place::new(10);
+    let plan = place.plan("run", Recipe { epochs: 1, batch: 1, ..Recipe::default() });
+    let port = free_port();
+    let ranks = [0, 1].map(|rank| start_rank(&plan, (rank, 2), port));
+    for rank in ranks {
+        let said = stderr(&rank.wait_with_output().unwrap());
+        assert!(said.contains("a batch of 1"), "{said}");
+    }
+}
