@@ -177,6 +177,10 @@ pub fn command(trainer: &Path, libtorch: &Libtorch, job: &Job) -> Result<Command
         .arg(serde_json::to_string(job)?)
         .env("LD_LIBRARY_PATH", libtorch.search_path())
         .env(yf_plan::log::LEVEL_VARIABLE, tracing::level_filters::LevelFilter::current().to_string());
+    if env::var_os("TORCH_CPP_LOG_LEVEL").is_none() {
+        // What libtorch warns of while a rank is lost fills screens, and the error that follows says it in a line.
+        command.env("TORCH_CPP_LOG_LEVEL", "ERROR");
+    }
     if env::var_os("OMP_WAIT_POLICY").is_none() && env::var_os("GOMP_SPINCOUNT").is_none() {
         // libtorch's threads spin while they wait, and on a CPU take the cores from the threads that decode: where
         // anything else runs, a step takes several times as long.

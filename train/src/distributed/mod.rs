@@ -45,6 +45,8 @@ struct Others {
     group: Group,
     store: Store,
     serves: bool,
+    /// Whether `yf` started this rank and will stop it.
+    launched: bool,
 }
 
 /// Does a run's work as the rank that the environment says this process is, or alone. What goes wrong on one rank ends
@@ -59,9 +61,14 @@ pub fn run(
     let (world, heartbeat) = World::join(device)?;
     match catch_unwind(AssertUnwindSafe(|| work(&world))) {
         Ok(Ok(())) => world.leave(heartbeat),
-        Ok(Err(error)) => Err(world.explain(error)),
+        Ok(Err(error)) => {
+            let error = world.explain(error);
+            world.linger();
+            Err(error)
+        }
         Err(panic) => {
             world.tell("it failed in libtorch; its own last line says why");
+            world.linger();
             resume_unwind(panic)
         }
     }
@@ -106,7 +113,12 @@ impl World {
             shard: Shard { rank: place.rank, size: place.size },
             local_size: place.local_size.max(1),
             device,
-            others: Some(Arc::new(Others { group, store, serves: place.serves })),
+            others: Some(Arc::new(Others {
+                group,
+                store,
+                serves: place.serves,
+                launched: place.socket.is_some(),
+            })),
         };
         Ok((world, Some(heartbeat)))
     }
@@ -252,6 +264,13 @@ impl World {
         if let Some(others) = &self.others {
             // Where the store is gone the others know already.
             let _ = heartbeat::tell(&others.store, &format!("rank {}: {why}", self.shard.rank));
+        }
+    }
+
+    /// Serves the store until the others have read why the run ends. Where `yf` has started the ranks it stops them.
+    fn linger(&self) {
+        if self.others.as_ref().is_some_and(|others| others.serves && !others.launched) {
+            std::thread::sleep(heartbeat::TO_READ);
         }
     }
 

@@ -64,7 +64,11 @@ pub fn argument(plan: &TrainPlan) -> String {
 /// The program with its argument. Two threads that do not spin: tests run side by side.
 fn program(plan: &TrainPlan) -> Command {
     let mut command = Command::new(PROGRAM);
-    command.arg(argument(plan)).envs([("OMP_NUM_THREADS", "2"), ("OMP_WAIT_POLICY", "passive")]);
+    command.arg(argument(plan)).envs([
+        ("OMP_NUM_THREADS", "2"),
+        ("OMP_WAIT_POLICY", "passive"),
+        ("TORCH_CPP_LOG_LEVEL", "ERROR"),
+    ]);
     command
 }
 
