@@ -13,7 +13,7 @@ pub struct Environment {
     pub size: usize,
     /// Number of this rank on its host.
     pub local_rank: usize,
-    /// Ranks of its host.
+    /// Ranks of its host; 1 where that is not told.
     pub local_size: usize,
     /// Host of the store.
     pub host: String,
@@ -50,14 +50,14 @@ impl Environment {
         if size == 1 {
             return Ok(None);
         }
-        let port = number(ranks::PORT)?;
+        let (host, port) = (needed(ranks::HOST)?, number(ranks::PORT)?);
         let agent_serves = given("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|value| value == "True");
         Ok(Some(Environment {
             rank,
             size,
             local_rank: or(ranks::LOCAL_RANK, rank)?,
-            local_size: or(ranks::LOCAL_SIZE, size)?,
-            host: needed(ranks::HOST)?,
+            local_size: or(ranks::LOCAL_SIZE, if is_loopback(&host) { size } else { 1 })?,
+            host,
             port: u16::try_from(port).map_err(|_| wrong(format!("{} is {port}", ranks::PORT)))?,
             serves: rank == 0 && !agent_serves,
             socket: given(ranks::SOCKET)
@@ -67,6 +67,11 @@ impl Environment {
             attempt: or("TORCHELASTIC_RESTART_COUNT", 0)?,
         }))
     }
+}
+
+/// Whether only ranks of one host can meet there.
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.starts_with("127.") || host == "::1"
 }
 
 fn wrong(why: String) -> Error {
@@ -116,7 +121,7 @@ mod tests {
     fn what_is_missing_or_no_number_is_named() {
         let said = |variables: &[(&str, &str)]| read(variables).unwrap_err().to_string();
         assert!(said(&TORCHRUN[..1]).contains("WORLD_SIZE is not set"));
-        assert!(said(&TORCHRUN[..4]).contains("MASTER_PORT is not set"));
+        assert!(said(&TORCHRUN[..5]).contains("MASTER_PORT is not set"));
         assert!(said(&[("RANK", "one"), ("WORLD_SIZE", "2")]).contains("RANK is 'one'"));
         assert!(said(&[("RANK", "2"), ("WORLD_SIZE", "2")]).contains("RANK is 2 of only 2"));
     }

@@ -53,7 +53,7 @@ mod tests {
             let ranks: Vec<Vec<Vec<usize>>> =
                 (0..size).map(|rank| Shard { rank, size }.epoch(&order, batch)).collect();
             let steps = Shard { rank: 0, size }.batches(pictures, batch);
-            let mut seen = vec![];
+            let mut seen: Vec<usize> = vec![];
             for step in 0..steps {
                 let sizes: Vec<usize> = ranks.iter().map(|rank| rank[step].len()).collect();
                 assert!(sizes.iter().all(|&n| n > 0), "{pictures} pictures, {size} ranks: {sizes:?}");

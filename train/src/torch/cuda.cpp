@@ -13,6 +13,7 @@ using Graph = at::cuda::CUDAGraph;
 static char* own_stream(int device) {
   return guarded([&] {
     auto index = static_cast<c10::DeviceIndex>(device);
+    c10::cuda::set_device(index);
     c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, index));
   });
 }
