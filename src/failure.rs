@@ -12,6 +12,8 @@ pub enum Failure {
     Work(anyhow::Error),
     /// The result itself is bad and has been printed as the result: status 1, nothing more to say.
     BadResult,
+    /// Ctrl-C: what was begun has been finished: status 130, as shells have it.
+    Interrupted,
     /// Whoever read standard output has gone (`yf ... | head`): nothing is wrong.
     PipeClosed,
 }
@@ -29,6 +31,7 @@ impl Failure {
                 ExitCode::from(1)
             }
             Failure::BadResult => ExitCode::from(1),
+            Failure::Interrupted => ExitCode::from(130),
             Failure::PipeClosed => ExitCode::SUCCESS,
         }
     }

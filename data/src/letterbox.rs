@@ -1,7 +1,7 @@
 //! The letterbox: a picture scaled to fit the network's input, centred, the border filled with grey.
 
 use crate::picture::{Pair, Picture};
-use crate::resize::{resize, scaled_to_fit};
+use crate::resize::{Place, resize_into, scaled_to_fit};
 
 /// What the border is made of, in every channel of both modalities.
 pub const BORDER: u8 = 114;
@@ -47,20 +47,42 @@ impl Letterbox {
 
     /// Brings one picture to the target size, as [`Letterbox::apply`] does with two.
     pub fn frame<const C: usize>(&self, picture: &Picture<C>) -> Picture<C> {
-        if picture.size() == self.resized {
-            return self.paste(picture);
-        }
-        let resized = resize(picture, self.resized);
-        if self.resized == self.target { resized } else { self.paste(&resized) }
+        let mut pixels = Vec::new();
+        self.frame_into(picture, &mut pixels);
+        Picture { width: self.target.0, height: self.target.1, pixels }
     }
 
-    fn paste<const C: usize>(&self, picture: &Picture<C>) -> Picture<C> {
-        let mut canvas = Picture::filled(self.target.0, self.target.1, [BORDER; C]);
-        for y in 0..picture.height {
-            let start = ((self.top + y) * canvas.width + self.left) * C;
-            canvas.pixels[start..start + picture.width * C].copy_from_slice(picture.row(y));
+    /// [`Letterbox::frame`] into a buffer, whatever it held: border and resized picture are written in one pass.
+    pub fn frame_into<const C: usize>(&self, picture: &Picture<C>, pixels: &mut Vec<u8>) {
+        let (width, height) = self.target;
+        pixels.resize(width * height * C, BORDER);
+        self.fill_border::<C>(pixels);
+        if picture.size() == self.resized {
+            return self.paste(picture, pixels);
         }
-        canvas
+        let (resized_width, resized_height) = self.resized;
+        let place = Place { left: self.left, top: self.top, width: resized_width, height: resized_height };
+        resize_into(picture, pixels, self.target, place);
+    }
+
+    fn fill_border<const C: usize>(&self, pixels: &mut [u8]) {
+        let row = self.target.0 * C;
+        let (left, right) = (self.left * C, (self.left + self.resized.0) * C);
+        for (y, pixels) in pixels.chunks_exact_mut(row.max(1)).enumerate() {
+            if y < self.top || y >= self.top + self.resized.1 {
+                pixels.fill(BORDER);
+            } else {
+                pixels[..left].fill(BORDER);
+                pixels[right..].fill(BORDER);
+            }
+        }
+    }
+
+    fn paste<const C: usize>(&self, picture: &Picture<C>, pixels: &mut [u8]) {
+        for y in 0..picture.height {
+            let start = ((self.top + y) * self.target.0 + self.left) * C;
+            pixels[start..start + picture.width * C].copy_from_slice(picture.row(y));
+        }
     }
 
     /// A box (x1, y1, x2, y2) in pixels of the target, in pixels of the source and clipped to it.
@@ -87,18 +109,18 @@ impl Letterbox {
 ///
 /// `rgb` and `ir` each hold `3 * height * width` values; panics where they do not.
 pub fn write_planes(pair: &Pair, rgb: &mut [f32], ir: &mut [f32]) {
-    write_rgb(&pair.rgb, rgb);
-    write_ir(&pair.ir, ir);
+    write_rgb(&pair.rgb.pixels, rgb);
+    write_ir(&pair.ir.pixels, ir);
 }
 
-/// The RGB half of [`write_planes`].
-pub fn write_rgb(picture: &Picture<3>, rgb: &mut [f32]) {
-    let plane = picture.width * picture.height;
+/// The RGB half of [`write_planes`], from pixels that lie one after the other.
+pub fn write_rgb(pixels: &[u8], rgb: &mut [f32]) {
+    let plane = pixels.len() / 3;
     assert_eq!(rgb.len(), 3 * plane, "three planes of {plane} values each");
     let (red, rest) = rgb.split_at_mut(plane);
     let (green, blue) = rest.split_at_mut(plane);
     let channels = red.iter_mut().zip(green).zip(blue);
-    for (pixel, ((red, green), blue)) in picture.pixels.as_chunks::<3>().0.iter().zip(channels) {
+    for (pixel, ((red, green), blue)) in pixels.as_chunks::<3>().0.iter().zip(channels) {
         *red = unit(pixel[0]);
         *green = unit(pixel[1]);
         *blue = unit(pixel[2]);
@@ -106,11 +128,11 @@ pub fn write_rgb(picture: &Picture<3>, rgb: &mut [f32]) {
 }
 
 /// The infrared half of [`write_planes`].
-pub fn write_ir(picture: &Picture<1>, ir: &mut [f32]) {
-    let plane = picture.width * picture.height;
+pub fn write_ir(pixels: &[u8], ir: &mut [f32]) {
+    let plane = pixels.len();
     assert_eq!(ir.len(), 3 * plane, "three planes of {plane} values each");
     let (first, others) = ir.split_at_mut(plane);
-    for (value, &byte) in first.iter_mut().zip(&picture.pixels) {
+    for (value, &byte) in first.iter_mut().zip(pixels) {
         *value = unit(byte);
     }
     let (second, third) = others.split_at_mut(plane);
@@ -169,6 +191,24 @@ mod tests {
             assert_eq!((framed.rgb.pixel(5, y), framed.ir.pixel(31, y)), expected, "row {y}");
         }
         assert_eq!(framed.ir.pixel(0, 24), [BORDER]);
+    }
+
+    #[test]
+    fn a_buffer_is_framed_as_a_picture_is_whatever_it_held() {
+        let mut rgb = Picture::filled(50, 30, [0; 3]);
+        rgb.pixels.iter_mut().enumerate().for_each(|(i, v)| *v = (i * 31 % 251) as u8);
+        for target in [(32, 32), (64, 48), (50, 30), (50, 64)] {
+            let letterbox = Letterbox::new((50, 30), target);
+            let mut buffer = vec![7; 4 * 32 * 32];
+            letterbox.frame_into(&rgb, &mut buffer);
+            let whole = Letterbox { target: letterbox.resized, left: 0, top: 0, ..letterbox }.frame(&rgb);
+            let mut wanted = Picture::filled(target.0, target.1, [BORDER; 3]);
+            for y in 0..whole.height {
+                let start = ((letterbox.top + y) * target.0 + letterbox.left) * 3;
+                wanted.pixels[start..start + whole.width * 3].copy_from_slice(whole.row(y));
+            }
+            assert_eq!(buffer, wanted.pixels, "{target:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! computes, and so what published detectors of this field were trained and measured with. A picture that shrinks
 //! to less than half aliases; a filter that does not costs such a detector up to .02 in score.
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::images::{TypedCroppedImageMut, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
@@ -30,23 +30,52 @@ pub fn resize<const C: usize>(picture: &Picture<C>, (width, height): (usize, usi
         return picture.clone();
     }
     let mut resized = Picture::filled(width, height, [0; C]);
-    if !picture.pixels.is_empty() && !resized.pixels.is_empty() {
-        match C {
-            1 => resize_typed::<U8, C>(picture, &mut resized),
-            _ => resize_typed::<U8x3, C>(picture, &mut resized),
-        }
-    }
+    resize_into(picture, &mut resized.pixels, (width, height), Place { left: 0, top: 0, width, height });
     resized
 }
 
+/// A rectangle of a picture, in pixels.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub left: usize,
+    pub top: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+/// Writes `picture`, resized, into a place of a canvas of `size` (width, height) pixels; the rest stays as it is.
+///
+/// Panics where the place does not lie within the canvas, or the canvas has not that many bytes.
+pub(crate) fn resize_into<const C: usize>(
+    picture: &Picture<C>,
+    canvas: &mut [u8],
+    size: (usize, usize),
+    place: Place,
+) {
+    if picture.pixels.is_empty() || place.width == 0 || place.height == 0 {
+        return;
+    }
+    match C {
+        1 => resize_typed::<U8, C>(picture, canvas, size, place),
+        _ => resize_typed::<U8x3, C>(picture, canvas, size, place),
+    }
+}
+
 /// For one type of pixels, because the untyped call would compile the library's kernels for all of its types.
-fn resize_typed<P: PixelTrait, const C: usize>(source: &Picture<C>, target: &mut Picture<C>) {
+fn resize_typed<P: PixelTrait, const C: usize>(
+    source: &Picture<C>,
+    canvas: &mut [u8],
+    size: (usize, usize),
+    place: Place,
+) {
     assert_eq!(P::size(), C, "pictures have one channel or three");
     let view = TypedImageRef::<P>::from_buffer(source.width as u32, source.height as u32, &source.pixels);
     let view = view.expect("the size says how many bytes there are");
-    let (width, height) = (target.width as u32, target.height as u32);
-    let mut into = TypedImage::<P>::from_buffer(width, height, &mut target.pixels)
+    let whole = TypedImage::<P>::from_buffer(size.0 as u32, size.1 as u32, canvas)
         .expect("the size says how many bytes there are");
+    let [left, top, width, height] = [place.left, place.top, place.width, place.height].map(|v| v as u32);
+    let mut into =
+        TypedCroppedImageMut::new(whole, left, top, width, height).expect("the place lies within the canvas");
     let options =
         ResizeOptions::new().resize_alg(ResizeAlg::Interpolation(FilterType::Bilinear)).use_alpha(false);
     Resizer::new().resize_typed(&view, &mut into, &options).expect("no side is zero");

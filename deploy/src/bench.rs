@@ -2,15 +2,17 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use image::ColorType;
 use serde::Serialize;
 use yf_data::picture::{Pair, Picture};
 
 use crate::DeployError;
-use crate::backend::Backend;
+use crate::backend::{Backend, Transfers};
+use crate::model::ModelInfo;
 use crate::pairing::Files;
-use crate::pipeline::{Prepared, Reader, Settings, Stages, Tensors, detections, timed};
+use crate::pipeline::{Batch, Pipeline, Prepared, Reader, Settings, Stages, Tensors, detections, timed};
 
 /// The pair to measure with.
 #[derive(Clone, Debug)]
@@ -35,12 +37,46 @@ pub struct BenchPlan {
     pub iterations: usize,
     /// Pairs in a batch.
     pub batch: usize,
+    /// Bytes a second that the device's memory moves, for the floor.
+    pub bandwidth: Option<f64>,
 }
 
 impl Default for BenchPlan {
     fn default() -> Self {
-        Self { iterations: 50, batch: 1 }
+        Self { iterations: 50, batch: 1, bandwidth: None }
     }
+}
+
+/// Where the network's time goes on a device that has its own memory; milliseconds a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct DeviceTimes {
+    /// Pictures to the device.
+    pub upload: Percentiles,
+    /// The network alone.
+    pub compute: Percentiles,
+    /// Its output back.
+    pub download: Percentiles,
+}
+
+/// The least that a network moves through memory, as its file says it: weights once a batch, every convolution, matrix
+/// product and pooling reading its inputs once and writing its output once, everything else fused into them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Floor {
+    /// Bytes of a batch.
+    pub bytes: f64,
+    /// Milliseconds that they take at the bandwidth given.
+    pub ms: Option<f64>,
+}
+
+/// Pairs through the whole pipeline, stages overlapped.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Folder {
+    /// Pairs.
+    pub pairs: usize,
+    /// Pairs a second, from the end of the warm-up on.
+    pub per_second: f64,
+    /// Time of a pair over the network's share in it (half of the batches are faster), 1 at best.
+    pub over_network: f64,
 }
 
 /// Milliseconds that half, nine tenths, and 99 of 100 measurements stay within.
@@ -77,21 +113,28 @@ pub struct Report {
     pub letterbox: Percentiles,
     /// The network.
     pub network: Percentiles,
+    /// Of the network, on a device.
+    pub device: Option<DeviceTimes>,
+    /// The network's memory-bound floor, where its file says what it moves.
+    pub floor: Option<Floor>,
     /// Raw boxes to detections.
     pub suppression: Percentiles,
     /// Files to detections, one stage after the other.
     pub whole: Percentiles,
+    /// The same pair again and again, stages overlapped.
+    pub folder: Folder,
 }
 
 const WARM_UP: usize = 5;
 
-/// Measures each stage alone, one after the other: no stage runs while another is measured.
+/// Measures each stage alone, one after the other: no stage runs while another is measured. Then the pipeline, in which
+/// they overlap.
 ///
 /// # Errors
 /// [`DeployError::Choice`] where there is nothing to measure; whatever reading the pair and running the network
 /// report.
 pub fn bench(
-    backend: &mut dyn Backend,
+    mut backend: Box<dyn Backend>,
     pair: &BenchPair,
     settings: &Settings,
     plan: &BenchPlan,
@@ -105,29 +148,77 @@ pub fn bench(
     let (rgb, ir, _made) = existing(pair)?;
     let files = reader.needed(rgb, ir);
     let mut measured = Vec::with_capacity(plan.iterations);
+    let mut device = Vec::new();
     let mut picture = (0, 0);
     for iteration in 0..WARM_UP + plan.iterations {
-        let (ms, size) = batch(backend, &reader, &files, settings, plan.batch)?;
+        let (ms, size) = batch(backend.as_mut(), &reader, &files, settings, plan.batch)?;
         picture = size;
         if iteration >= WARM_UP {
             measured.push(ms);
+            device.extend(backend.transfers());
         }
     }
     let stage = |pick: fn(&Stages) -> f64| percentiles(measured.iter().map(pick).collect());
+    let network = stage(|s| s.network);
+    let (info, described) = (backend.info().clone(), backend.describe());
+    let folder = folder(backend, &files, settings, plan, network.p50 / plan.batch as f64)?;
     Ok(Report {
-        model: backend.info().origin.clone(),
-        nodes: backend.info().nodes,
-        backend: backend.describe(),
+        model: info.origin.clone(),
+        nodes: info.nodes,
+        backend: described,
         picture,
-        input: (backend.info().width, backend.info().height),
+        input: (info.width, info.height),
         batch: plan.batch,
         iterations: plan.iterations,
         decode: stage(|s| s.decode),
         letterbox: stage(|s| s.letterbox),
-        network: stage(|s| s.network),
+        network,
+        device: device_times(&device),
+        floor: floor(&info, plan),
         suppression: stage(|s| s.suppression),
         whole: stage(|s| s.decode + s.letterbox + s.network + s.suppression),
+        folder,
     })
+}
+
+fn device_times(runs: &[Transfers]) -> Option<DeviceTimes> {
+    let part = |pick: fn(&Transfers) -> f64| percentiles(runs.iter().map(pick).collect());
+    (!runs.is_empty()).then(|| DeviceTimes {
+        upload: part(|t| t.upload),
+        compute: part(|t| t.compute),
+        download: part(|t| t.download),
+    })
+}
+
+fn floor(info: &ModelInfo, plan: &BenchPlan) -> Option<Floor> {
+    let bytes = |key: &str| info.metadata.get(key)?.parse::<f64>().ok();
+    let bytes = bytes("yf.bytes.weights")? + plan.batch as f64 * bytes("yf.bytes.maps")?;
+    Some(Floor { bytes, ms: plan.bandwidth.map(|bandwidth| bytes / bandwidth * 1e3) })
+}
+
+/// The pair as often as there are pairs in all batches, through a pipeline; the first batches warm it up.
+fn folder(
+    backend: Box<dyn Backend>,
+    files: &Files,
+    settings: &Settings,
+    plan: &BenchPlan,
+    network: f64,
+) -> Result<Folder, DeployError> {
+    let (warm_up, pairs) = (WARM_UP * plan.batch, plan.iterations * plan.batch);
+    let settings = Settings { batch: Batch::Of(plan.batch), strict: true, keep_pictures: false, ..*settings };
+    let all = vec![files.clone(); warm_up + pairs];
+    let (mut seen, mut begun) = (0, Instant::now());
+    Pipeline::new(backend, settings).run(&all, |result| {
+        result?;
+        seen += 1;
+        if seen == warm_up {
+            begun = Instant::now();
+        }
+        Ok::<_, DeployError>(())
+    })?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let per_second = pairs as f64 / seconds;
+    Ok(Folder { pairs, per_second, over_network: 1e3 / per_second / network })
 }
 
 /// One batch, through all stages.
@@ -138,18 +229,17 @@ fn batch(
     settings: &Settings,
     pairs: usize,
 ) -> Result<(Stages, (usize, usize)), DeployError> {
-    let (mut first, mut second, mut ms) = (Vec::new(), Vec::new(), Stages::default());
-    let mut tensors = Tensors::default();
+    let (mut tensors, mut together, mut ms) = (Tensors::default(), Tensors::default(), Stages::default());
+    let values = backend.info().values;
     let mut letterboxes = Vec::new();
     for _ in 0..pairs {
         let Prepared { letterbox, ms: own, .. } = reader.prepare(files, &mut tensors)?;
         ms.decode += own.decode;
         ms.letterbox += own.letterbox;
-        first.extend_from_slice(&tensors.first);
-        second.extend_from_slice(&tensors.second);
+        together.append(&tensors, values);
         letterboxes.push(letterbox);
     }
-    let raw = timed(&mut ms.network, || backend.run(&first, &second, pairs))?;
+    let raw = timed(&mut ms.network, || backend.run(together.pixels(values), pairs))?;
     let info = backend.info();
     timed(&mut ms.suppression, || {
         for (raw, letterbox) in raw.chunks_exact(info.output_len()).zip(&letterboxes) {
@@ -228,16 +318,19 @@ mod tests {
     #[test]
     fn every_stage_is_measured() {
         let source = ModelSource::Bytes { name: "cells.onnx".into(), bytes: Detector::SMALL.onnx() };
-        let mut backend = open(source, Choice::Embedded, &Options::default()).unwrap();
-        let (pair, plan) = (BenchPair::MadeUp(320, 240), BenchPlan { iterations: 3, batch: 2 });
-        let report = bench(backend.as_mut(), &pair, &Settings::default(), &plan).unwrap();
+        let open = || open(source.clone(), Choice::Embedded, &Options::default()).unwrap();
+        let (pair, plan) =
+            (BenchPair::MadeUp(320, 240), BenchPlan { iterations: 3, batch: 2, bandwidth: None });
+        let report = bench(open(), &pair, &Settings::default(), &plan).unwrap();
         assert_eq!((report.picture, report.input, report.batch), ((320, 240), (48, 32), 2));
         assert_eq!(report.nodes, Detector::SMALL.proto().graph.unwrap().node.len());
         let stages = [report.decode, report.letterbox, report.network, report.suppression];
         assert!(stages.iter().all(|s| s.p50 > 0.0 && s.p50 <= s.p90 && s.p90 <= s.p99));
         assert!(report.whole.p99 >= report.decode.p50);
         assert!(serde_json::to_value(&report).unwrap()["network"]["p50"].is_number());
-        let nothing = BenchPlan { iterations: 0, batch: 1 };
-        assert!(bench(backend.as_mut(), &pair, &Settings::default(), &nothing).is_err());
+        assert!(report.folder.pairs == 6 && report.folder.per_second > 0.0);
+        assert!(report.device.is_none() && report.floor.is_none());
+        let nothing = BenchPlan { iterations: 0, ..plan };
+        assert!(bench(open(), &pair, &Settings::default(), &nothing).is_err());
     }
 }

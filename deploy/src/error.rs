@@ -47,7 +47,7 @@ pub enum DeployError {
         why: String,
     },
     /// A tensor does not have the size that the model's input needs.
-    #[error("input {input}: {got} values, but a batch of {batch} needs {expected}")]
+    #[error("input {input}: {got} {kind}, but a batch of {batch} needs {expected}")]
     Input {
         /// Name of the input.
         input: &'static str,
@@ -55,8 +55,10 @@ pub enum DeployError {
         batch: usize,
         /// Values that the batch needs.
         expected: usize,
-        /// Values given.
+        /// Values given, of this kind.
         got: usize,
+        /// What the values must be.
+        kind: &'static str,
     },
     /// A picture without its one partner.
     #[error("{path} {why}")]

@@ -18,6 +18,8 @@ use prost::Message;
 use crate::DeployError;
 use crate::modality::Modality;
 
+/// Far above what suppression leaves.
+const MAX_ROWS: usize = 65_536;
 /// protobuf's own limit on a message.
 const MAX_BYTES: u64 = 2 << 30;
 /// No camera gives more; a larger side is a corrupt file, and would be allocated for.
@@ -26,6 +28,9 @@ const MAX_SIDE: usize = 16_384;
 const MAX_CLASSES: usize = 65_536;
 /// Far above any detector (640 x 640 at stride 4 gives 34,000).
 const MAX_ANCHORS: usize = 1 << 24;
+
+/// Values of a suppressed detection: x1 y1 x2 y2 score class.
+pub(crate) const ROW: usize = 6;
 
 /// Where an ONNX model comes from.
 #[derive(Clone, Debug)]
@@ -85,6 +90,35 @@ pub enum Inputs {
     Single,
 }
 
+/// What a network's inputs are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// float32 planes, [batch, 3, height, width], 0..1.
+    Floats,
+    /// uint8 pictures, [batch, height, width, channels], 0..255: the network normalises them itself.
+    Bytes,
+}
+
+impl Values {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Floats => "float32 values",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
+/// Suppression that takes place inside a network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Suppressed {
+    /// Rows of a picture's output, x1 y1 x2 y2 score class; those without a detection are zero.
+    pub rows: usize,
+    /// Scores are above this, where the file says it.
+    pub conf: Option<f32>,
+    /// Boxes of a class overlap by no more than this, where the file says it.
+    pub iou: Option<f32>,
+}
+
 /// What a detector's ONNX file says about itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelInfo {
@@ -94,6 +128,10 @@ pub struct ModelInfo {
     pub inputs: Inputs,
     /// Names of the inputs: `rgb`, `ir` in this order, or the single one.
     pub input_names: Vec<String>,
+    /// What the inputs are made of.
+    pub values: Values,
+    /// Channels of each input: 3 of floats, of bytes 3 or (grey) 1.
+    pub channels: Vec<usize>,
     /// Name of the output that holds the detections.
     pub output_name: String,
     /// Height of the input pictures, pixels.
@@ -102,10 +140,12 @@ pub struct ModelInfo {
     pub width: usize,
     /// Pictures a run, or `None` where any number goes.
     pub batch: Option<usize>,
-    /// Classes, from the output's rows (4 + classes).
+    /// Classes, from the output's rows (4 + classes), or with suppression inside from the names.
     pub classes: usize,
-    /// Candidate boxes of a picture.
+    /// Candidate boxes of a picture; 0 with suppression inside.
     pub anchors: usize,
+    /// Suppression inside the network, where there is one.
+    pub suppressed: Option<Suppressed>,
     /// The camera that a one-stream network was trained on (RGB where the file does not say); `Both` for two streams.
     pub modality: Modality,
     /// One name a class; `class0`, `class1` ... where the file has none.
@@ -135,14 +175,31 @@ impl ModelInfo {
         describe(bytes, origin).map_err(|why| refuse(origin, why))
     }
 
-    /// Floats of one input picture, 3 x height x width.
-    pub fn input_len(&self) -> usize {
-        3 * self.height * self.width
+    /// Values of one picture of that input (0 or 1), channels x height x width.
+    pub fn input_len(&self, input: usize) -> usize {
+        self.channels.get(input).map_or(0, |channels| channels * self.height * self.width)
     }
 
-    /// Floats of one picture's output, (4 + classes) x anchors.
+    /// Shape of an input for a batch of this size.
+    pub(crate) fn input_shape(&self, input: usize, batch: usize) -> [usize; 4] {
+        let channels = self.channels.get(input).copied().unwrap_or(0);
+        match self.values {
+            Values::Floats => [batch, channels, self.height, self.width],
+            Values::Bytes => [batch, self.height, self.width, channels],
+        }
+    }
+
+    /// Shape of the output for a batch of this size.
+    pub(crate) fn output_shape(&self, batch: usize) -> [usize; 3] {
+        match self.suppressed {
+            Some(Suppressed { rows, .. }) => [batch, rows, ROW],
+            None => [batch, 4 + self.classes, self.anchors],
+        }
+    }
+
+    /// Floats of one picture's output: (4 + classes) x anchors, or rows x 6 with suppression inside.
     pub fn output_len(&self) -> usize {
-        (4 + self.classes) * self.anchors
+        self.output_shape(1).iter().product()
     }
 }
 
@@ -162,17 +219,20 @@ fn describe(bytes: &[u8], origin: &str) -> Result<ModelInfo, String> {
         .ok_or("is not an ONNX model: it holds no network")?;
     let metadata: BTreeMap<_, _> = model.metadata.into_iter().map(|e| (e.key, e.value)).collect();
     let pictures = pictures(&graph)?;
-    let output = output(&graph, pictures.batch)?;
+    let output = output(&graph, pictures.batch, &metadata)?;
     Ok(ModelInfo {
         origin: origin.to_owned(),
         inputs: pictures.inputs,
         input_names: pictures.names,
+        values: pictures.values,
+        channels: pictures.channels,
         output_name: output.name,
         height: pictures.height,
         width: pictures.width,
         batch: pictures.batch,
         classes: output.classes,
         anchors: output.anchors,
+        suppressed: output.suppressed,
         modality: modality(&metadata, pictures.inputs)?,
         names: class_names(&metadata, output.classes)?,
         stride: stride(&metadata)?,
@@ -184,6 +244,8 @@ fn describe(bytes: &[u8], origin: &str) -> Result<ModelInfo, String> {
 struct Pictures {
     inputs: Inputs,
     names: Vec<String>,
+    values: Values,
+    channels: Vec<usize>,
     batch: Option<usize>,
     height: usize,
     width: usize,
@@ -206,36 +268,52 @@ fn pictures(graph: &proto::Graph) -> Result<Pictures, String> {
         }
     };
     let shapes = values.iter().map(|v| picture_shape(v)).collect::<Result<Vec<_>, _>>()?;
-    let (batch, height, width) = shapes[0];
-    if shapes.iter().any(|s| *s != shapes[0]) {
-        return Err("its inputs rgb and ir differ in size".to_owned());
+    let first = &shapes[0];
+    if shapes.iter().any(|s| (s.values, s.batch, s.side) != (first.values, first.batch, first.side)) {
+        return Err("its inputs rgb and ir differ in size or kind".to_owned());
+    }
+    if inputs == Inputs::Pair && first.channels != 3 {
+        return Err("its input rgb has one channel".to_owned());
     }
     let names = values.iter().map(|v| v.name.clone()).collect();
-    Ok(Pictures { inputs, names, batch, height, width })
+    let (height, width) = first.side;
+    let channels = shapes.iter().map(|s| s.channels).collect();
+    Ok(Pictures { inputs, names, values: first.values, channels, batch: first.batch, height, width })
 }
 
-/// Batch, height and width of an input [N, 3, H, W].
-fn picture_shape(value: &proto::Value) -> Result<(Option<usize>, usize, usize), String> {
+struct PictureShape {
+    values: Values,
+    batch: Option<usize>,
+    channels: usize,
+    side: (usize, usize),
+}
+
+/// Shape of an input [N, 3, H, W] of floats or [N, H, W, C] of bytes.
+fn picture_shape(value: &proto::Value) -> Result<PictureShape, String> {
     let name = &value.name;
     let (element, axes) = tensor(value).ok_or_else(|| format!("input {name} has no shape"))?;
-    match element {
-        proto::FLOAT => {}
-        proto::UINT8 => {
-            return Err(format!("input {name} takes bytes (exported with --u8); export it without"));
-        }
+    let (values, layout) = match element {
+        proto::FLOAT => (Values::Floats, "[batch, 3, height, width]"),
+        proto::UINT8 => (Values::Bytes, "[batch, height, width, 3] or [batch, height, width, 1]"),
         proto::FLOAT16 => {
             return Err(format!("input {name} is float16; inputs stay float32, also in an fp16 model"));
         }
-        other => return Err(format!("input {name} has the element type {other}, not float32")),
-    }
-    let [batch, channels, height, width] = axes.as_slice() else {
-        return Err(format!("input {name} has the shape {}, not [batch, 3, height, width]", show(&axes)));
+        other => return Err(format!("input {name} has the element type {other}, not float32 or uint8")),
     };
-    let side = |axis: &Option<usize>| axis.filter(|s| (1..=MAX_SIDE).contains(s));
+    let side = |axis: Option<usize>| axis.filter(|s| (1..=MAX_SIDE).contains(s));
+    let (batch, channels, height, width) = match (values, axes.as_slice()) {
+        (Values::Floats, &[batch, channels, height, width]) => (batch, channels, height, width),
+        (Values::Bytes, &[batch, height, width, channels]) => (batch, channels, height, width),
+        _ => return Err(format!("input {name} has the shape {}, not {layout}", show(&axes))),
+    };
     match (channels, side(height), side(width)) {
-        (Some(3), Some(height), Some(width)) => Ok((*batch, height, width)),
+        (Some(channels), Some(height), Some(width))
+            if channels == 3 || (channels == 1 && values == Values::Bytes) =>
+        {
+            Ok(PictureShape { values, batch, channels, side: (height, width) })
+        }
         _ => Err(format!(
-            "input {name} has the shape {}, not [batch, 3, height, width] with a fixed height and width",
+            "input {name} has the shape {}, not {layout} with a fixed height and width",
             show(&axes)
         )),
     }
@@ -245,9 +323,14 @@ struct Output {
     name: String,
     classes: usize,
     anchors: usize,
+    suppressed: Option<Suppressed>,
 }
 
-fn output(graph: &proto::Graph, batch: Option<usize>) -> Result<Output, String> {
+fn output(
+    graph: &proto::Graph,
+    batch: Option<usize>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Output, String> {
     let named = graph.outputs.iter().find(|v| v.name == "output0");
     let value = named.or(graph.outputs.first()).ok_or("has no output")?;
     let name = value.name.clone();
@@ -255,24 +338,40 @@ fn output(graph: &proto::Graph, batch: Option<usize>) -> Result<Output, String> 
     if element != proto::FLOAT {
         return Err(format!("output {name} has the element type {element}, not float32"));
     }
+    let fits = |rows: &Option<usize>| rows.is_none() || batch.is_none() || *rows == batch;
     match axes.as_slice() {
-        [_, Some(_), Some(6)] => Err(format!(
-            "output {name} has the shape {}: suppression is inside (exported with --nms); export it without",
-            show(&axes)
-        )),
-        [rows, Some(features), Some(anchors)]
+        [rows, Some(_), Some(_)] if !fits(rows) => {
+            Err(format!("output {name} has the shape {}, another batch than the inputs", show(&axes)))
+        }
+        [_, Some(rows), Some(ROW)] if *rows <= MAX_ROWS => {
+            let classes = class_count(metadata)?;
+            let number = |key: &str| metadata.get(key).and_then(|text| text.parse().ok());
+            let suppressed =
+                Suppressed { rows: *rows, conf: number("yf.nms.conf"), iou: number("yf.nms.iou") };
+            Ok(Output { name, classes, anchors: 0, suppressed: Some(suppressed) })
+        }
+        [_, Some(features), Some(anchors)]
             if (5..=4 + MAX_CLASSES).contains(features) && *anchors <= MAX_ANCHORS =>
         {
-            if rows.is_some() && batch.is_some() && *rows != batch {
-                return Err(format!(
-                    "output {name} has the shape {}, another batch than the inputs",
-                    show(&axes)
-                ));
-            }
-            Ok(Output { name, classes: features - 4, anchors: *anchors })
+            Ok(Output { name, classes: features - 4, anchors: *anchors, suppressed: None })
         }
-        _ => Err(format!("output {name} has the shape {}, not [batch, 4 + classes, anchors]", show(&axes))),
+        _ => Err(format!(
+            "output {name} has the shape {}, not [batch, 4 + classes, anchors] or [batch, rows, {ROW}]",
+            show(&axes)
+        )),
     }
+}
+
+/// Classes of a model whose output does not tell.
+fn class_count(metadata: &BTreeMap<String, String>) -> Result<usize, String> {
+    let literal = metadata.get("names").ok_or(
+        "has suppression inside, and no metadata `names` that say how many classes there are: export it again",
+    )?;
+    let names = names::parse(literal).map_err(|why| format!("its metadata `names` {why}: {literal:.80}"))?;
+    if names.is_empty() || names.len() > MAX_CLASSES {
+        return Err(format!("its metadata names {} classes", names.len()));
+    }
+    Ok(names.len())
 }
 
 /// Element type and axes; `None` for a dynamic axis.

@@ -103,13 +103,16 @@ impl SaveFolder {
 }
 
 impl SaveName {
-    /// Saves the pictures side by side with their boxes as `STEM.jpg`; returns the file.
+    /// Saves the pictures side by side with their boxes as `STEM.jpg`; returns the file. A result that came without its
+    /// pictures is drawn nowhere.
     ///
     /// # Errors
     /// [`DeployError::Data`] where the file cannot be written.
     pub fn picture(&self, result: &PairResult, names: &[String]) -> Result<PathBuf, DeployError> {
         let path = self.folder.join(format!("{}.jpg", self.stem));
-        save_jpeg(&result.pictures.annotated(&result.detections, names), &path)?;
+        if let Some(pictures) = &result.pictures {
+            save_jpeg(&pictures.annotated(&result.detections, names), &path)?;
+        }
         Ok(path)
     }
 
@@ -146,10 +149,10 @@ mod tests {
             size: (200, 100),
             detections: vec![Detection { class: 1, score: 0.9, bbox: [20.0, 10.0, 60.0, 35.5] }],
             ms: Stages { decode: 1.0, letterbox: 0.5, network: 20.25, suppression: 0.125 },
-            pictures: Pictures::Pair(Pair {
+            pictures: Some(Pictures::Pair(Pair {
                 rgb: Picture::filled(200, 100, [90; 3]),
                 ir: Picture::filled(200, 100, [30]),
-            }),
+            })),
         }
     }
 

@@ -6,7 +6,6 @@ use yf_data::dataset::PairFiles;
 use yf_data::decode::{Limits, read_ir, read_pair, read_rgb};
 use yf_data::detection::Detection;
 use yf_data::draw::{annotate, annotate_one, grey};
-use yf_data::letterbox::{Letterbox, write_ir, write_planes, write_rgb};
 use yf_data::picture::{Pair, Picture};
 
 use crate::DeployError;
@@ -44,23 +43,6 @@ impl Pictures {
             Self::Pair(pair) => pair.size(),
             Self::Rgb(picture) => picture.size(),
             Self::Ir(picture) => picture.size(),
-        }
-    }
-
-    pub(crate) fn framed(&self, letterbox: &Letterbox) -> Self {
-        match self {
-            Self::Pair(pair) => Self::Pair(letterbox.apply(pair)),
-            Self::Rgb(picture) => Self::Rgb(letterbox.frame(picture)),
-            Self::Ir(picture) => Self::Ir(letterbox.frame(picture)),
-        }
-    }
-
-    /// Writes the planes that there are.
-    pub(crate) fn write(&self, rgb: &mut [f32], ir: &mut [f32]) {
-        match self {
-            Self::Pair(pair) => write_planes(pair, rgb, ir),
-            Self::Rgb(picture) => write_rgb(picture, rgb),
-            Self::Ir(picture) => write_ir(picture, ir),
         }
     }
 

@@ -33,6 +33,9 @@ pub enum ExportError {
     /// A batch of nothing.
     #[error("a batch of {0} pictures; it must be 1 to {MAX_BATCH}, or dynamic", MAX_BATCH = crate::MAX_BATCH)]
     Batch(usize),
+    /// Thresholds of suppression that are no parts of a whole.
+    #[error("suppression above a score of {0} and an overlap of {1}: both must be 0 to 1")]
+    Suppression(f32, f32),
     /// The file could not be written.
     #[error("{}: {source}", path.display())]
     Io {

@@ -97,7 +97,8 @@ impl<'a> Weighted<'a> {
         Ok(vec![self.declare(name, Role::Weight, weight), self.declare(beside, Role::Bias, bias)])
     }
 
-    fn declare(&mut self, name: String, role: Role, array: Array) -> ParamId {
+    /// Adds a parameter that the graph did not have.
+    pub(crate) fn declare(&mut self, name: String, role: Role, array: Array) -> ParamId {
         let param = Param { name, shape: array.shape.clone(), role, init: Init::Fill(0.0) };
         self.graph.params.push(param);
         self.arrays.push(Some(Cow::Owned(array)));

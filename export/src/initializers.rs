@@ -71,6 +71,12 @@ impl Initializers {
         self.constant(names, &format!("ints.{}", text.join("_")), vec![data.len() as i64], INT64, bytes)
     }
 
+    /// Name of a tensor of whole numbers.
+    pub fn shaped_integers(&mut self, names: &mut Names, name: &str, dims: Vec<i64>, data: &[i64]) -> String {
+        let bytes = data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.constant(names, name, dims, INT64, bytes)
+    }
+
     /// The tensors in order of first use.
     pub fn into_tensors(self) -> Vec<TensorProto> {
         self.tensors

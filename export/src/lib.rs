@@ -6,19 +6,25 @@
 //!
 //! Inputs are `rgb` and `ir` (or `images`), float32 `[N, 3, H, W]` in 0..1. The output `output0` is float32
 //! `[N, 4 + classes, anchors]`: cx, cy, w, h in input pixels, then the class scores after the sigmoid.
+//!
+//! With [`Options::bytes`] inputs are uint8 `[N, H, W, 3]`, infrared `[N, H, W, 1]`, 0..255. With [`Options::nms`] the
+//! output is `[N, 300, 6]`: x1, y1, x2, y2, score, class; rows without a detection are zero.
 
 mod error;
 mod fold;
+mod grey;
 mod initializers;
 mod metadata;
 mod precision;
 mod proto;
+mod traffic;
 mod write;
 
 use std::path::{Path, PathBuf};
 
 use prost::Message;
-use yf_models::{Weights, decode, durable};
+use yf_models::graph::{Graph, ValueId};
+use yf_models::{Header, Weights, decode, durable};
 
 pub use error::ExportError;
 use fold::Weighted;
@@ -31,7 +37,7 @@ pub const IR_VERSION: i64 = 8;
 pub const MAX_BATCH: usize = 4096;
 
 /// How a network is to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Layers in half precision; inputs, the decoding of boxes and the output stay single.
     pub fp16: bool,
@@ -41,18 +47,41 @@ pub struct Options {
     pub imgsz: Option<(usize, usize)>,
     /// Pictures a batch, at least 1; with `dynamic` only a hint in the metadata.
     pub batch: usize,
+    /// Inputs are pictures as cameras give them, uint8 with the channels last and infrared as one plane; the graph
+    /// normalises them.
+    pub bytes: bool,
+    /// Suppression inside the graph.
+    pub nms: Option<Nms>,
+}
+
+/// Suppression inside the graph; both numbers are fixed there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Nms {
+    /// Scores must be above this, 0..1.
+    pub conf: f32,
+    /// A box that overlaps a better one of its class by more than this intersection over union goes, 0..1.
+    pub iou: f32,
+}
+
+impl Default for Nms {
+    fn default() -> Self {
+        Nms { conf: 0.25, iou: 0.7 }
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { fp16: false, dynamic: false, imgsz: None, batch: 1 }
+        Options { fp16: false, dynamic: false, imgsz: None, batch: 1, bytes: false, nms: None }
     }
 }
 
 impl Options {
-    /// Where an export goes unless told otherwise: `best.onnx` or `best.fp16.onnx` beside `best.safetensors`.
+    /// Where an export goes unless told otherwise: beside `best.safetensors` as `best.onnx`, `best.fp16.onnx`,
+    /// `best.fp16.u8.nms.onnx`: every kind has its own name.
     pub fn default_path(&self, weights: &Path) -> PathBuf {
-        weights.with_extension(if self.fp16 { "fp16.onnx" } else { "onnx" })
+        let kinds = [("fp16.", self.fp16), ("u8.", self.bytes), ("nms.", self.nms.is_some())];
+        let kinds: String = kinds.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect();
+        weights.with_extension(format!("{kinds}onnx"))
     }
 }
 
@@ -64,10 +93,19 @@ pub fn onnx(weights: &Weights, options: &Options) -> Result<Vec<u8>, ExportError
     if options.batch == 0 || options.batch > MAX_BATCH {
         return Err(ExportError::Batch(options.batch));
     }
+    if let Some(nms) = options.nms.filter(|nms| ![nms.conf, nms.iou].iter().all(|v| (0.0..=1.0).contains(v)))
+    {
+        return Err(ExportError::Suppression(nms.conf, nms.iou));
+    }
     let header = &weights.header;
     let (height, width) = options.imgsz.unwrap_or((header.imgsz, header.imgsz));
     let graph = decode::append(header.network()?.graph(height, width)?)?;
-    let weighted = Weighted::new(graph, weights)?.fold_batch_norm()?;
+    let mut weighted = Weighted::new(graph, weights)?.fold_batch_norm()?;
+    if options.bytes
+        && let Some(infrared) = infrared(&weighted.graph, header)
+    {
+        weighted = weighted.one_plane(infrared)?;
+    }
     let model = proto::ModelProto {
         ir_version: IR_VERSION,
         producer_name: "yf".to_owned(),
@@ -77,6 +115,13 @@ pub fn onnx(weights: &Weights, options: &Options) -> Result<Vec<u8>, ExportError
         metadata_props: metadata::entries(header, &weighted.graph, options),
     };
     Ok(model.encode_to_vec())
+}
+
+/// The input that an infrared camera gives: `ir`, or the only one of a network for that camera.
+fn infrared(graph: &Graph, header: &Header) -> Option<ValueId> {
+    let one_camera = header.modality.is_some_and(|camera| camera.name() == "ir");
+    let is_infrared = |name: &str| name == "ir" || (graph.inputs.len() == 1 && one_camera);
+    graph.inputs.iter().find(|(name, _)| is_infrared(name)).map(|(_, value)| *value)
 }
 
 /// Writes the network of a weights file to `path`: the file is the old one or the new one, whole. Returns its

@@ -6,8 +6,8 @@
 use yf_models::graph::Graph;
 use yf_models::weights::Header;
 
-use crate::Options;
 use crate::proto::StringStringEntryProto;
+use crate::{Nms, Options, traffic};
 
 /// The entries for a network of this header and graph.
 pub fn entries(header: &Header, graph: &Graph, options: &Options) -> Vec<StringStringEntryProto> {
@@ -16,11 +16,13 @@ pub fn entries(header: &Header, graph: &Graph, options: &Options) -> Vec<StringS
     let pictures = if graph.inputs.len() == 2 { "RGB + infrared" } else { "one picture" };
     let python = |flag| if flag { "True" } else { "False" };
     let arguments = format!(
-        "{{'batch': {}, 'half': {}, 'dynamic': {}, 'nms': False}}",
+        "{{'batch': {}, 'half': {}, 'dynamic': {}, 'nms': {}}}",
         options.batch,
         python(options.fp16),
-        python(options.dynamic)
+        python(options.dynamic),
+        python(options.nms.is_some())
     );
+    let (weights, maps) = traffic::bytes(graph, if options.fp16 { 2 } else { 4 });
     let entries = [
         ("description", format!("yf {}, a detector ({pictures})", header.model)),
         ("author", "yf".to_owned()),
@@ -36,9 +38,16 @@ pub fn entries(header: &Header, graph: &Graph, options: &Options) -> Vec<StringS
         ("yf.trained_with", header.version.clone()),
         ("yf.precision", if options.fp16 { "fp16" } else { "fp32" }.to_owned()),
     ];
+    let entries = entries.into_iter().chain([
+        ("yf.input", if options.bytes { "uint8" } else { "float32" }.to_owned()),
+        ("yf.bytes.weights", weights.to_string()),
+        ("yf.bytes.maps", maps.to_string()),
+    ]);
+    let thresholds = |nms: Nms| [("yf.nms.conf", nms.conf.to_string()), ("yf.nms.iou", nms.iou.to_string())];
+    let suppression = options.nms.map(thresholds).into_iter().flatten();
     let modality = header.modality.map(|camera| ("modality", camera.name().to_owned()));
     let entry = |(key, value): (&str, String)| StringStringEntryProto { key: key.to_owned(), value };
-    entries.into_iter().chain(modality).map(entry).collect()
+    entries.chain(suppression).chain(modality).map(entry).collect()
 }
 
 /// `{0: 'person', 1: 'cycle'}`.

@@ -8,6 +8,8 @@ use prost::{Message, Oneof};
 
 /// `TensorProto.DataType` of single precision.
 pub const FLOAT: i32 = 1;
+/// `TensorProto.DataType` of bytes.
+pub const UINT8: i32 = 2;
 /// `TensorProto.DataType` of 64-bit integers.
 pub const INT64: i32 = 7;
 /// `TensorProto.DataType` of half precision.

@@ -15,9 +15,13 @@ use crate::proto::{
 use crate::{Options, proto};
 
 mod attention;
+mod nms;
+mod pictures;
 
 /// Name of the output.
 const OUTPUT: &str = "output0";
+/// Name of the raw boxes where suppression follows.
+const RAW: &str = "raw";
 /// Symbol of a dynamic batch.
 const BATCH: &str = "batch";
 
@@ -30,17 +34,20 @@ pub fn graph(weighted: &Weighted<'_>, options: &Options, name: &str) -> Result<G
     let mut writer = Writer::new(weighted, options);
     let batch =
         if options.dynamic { Size::Symbol(BATCH.to_owned()) } else { Size::Known(options.batch as i64) };
-    let mut input = Vec::new();
-    for (name, value) in &graph.inputs {
-        // Inputs come first, so that no other value takes their names.
-        let name = writer.names.unique(name);
-        input.push(value_info(&name, &batch, graph.shape(*value)));
-        writer.values.insert(*value, Source::computed(name, Precision::Single));
-    }
+    let inputs = graph.inputs.iter();
+    let input = inputs.map(|(name, value)| writer.input(name, *value, &batch, options.bytes)).collect();
     for node in &graph.nodes {
         writer.node(node)?;
     }
-    let output = graph.outputs.iter().map(|&v| value_info(OUTPUT, &batch, graph.shape(v))).collect();
+    let raw = graph.shape(graph.outputs[0]);
+    let shape = match &options.nms {
+        Some(nms) => {
+            writer.suppression(RAW, raw[0] - 4, raw[1], nms);
+            vec![nms::ROWS, nms::ROW]
+        }
+        None => raw.to_vec(),
+    };
+    let output = vec![value_info(OUTPUT, proto::FLOAT, &batch, &shape)];
     Ok(GraphProto {
         node: writer.nodes,
         name: name.to_owned(),
@@ -70,6 +77,8 @@ impl Source<'_> {
 struct Writer<'a> {
     weighted: &'a Weighted<'a>,
     fp16: bool,
+    /// What the graph's output is called.
+    last: &'static str,
     names: Names,
     values: HashMap<ValueId, Source<'a>>,
     casts: HashMap<(ValueId, Precision), String>,
@@ -81,9 +90,11 @@ impl<'a> Writer<'a> {
     fn new(weighted: &'a Weighted<'a>, options: &Options) -> Self {
         let mut names = Names::default();
         names.unique(OUTPUT);
+        names.unique(RAW);
         Writer {
             weighted,
             fp16: options.fp16,
+            last: if options.nms.is_some() { RAW } else { OUTPUT },
             names,
             values: HashMap::new(),
             casts: HashMap::new(),
@@ -253,7 +264,7 @@ impl<'a> Writer<'a> {
         let mut written = Vec::new();
         for (i, &value) in node.outputs.iter().enumerate() {
             let name = match several {
-                _ if self.graph().outputs.contains(&value) => OUTPUT.to_owned(),
+                _ if self.graph().outputs.contains(&value) => self.last.to_owned(),
                 true => self.names.unique(&format!("{}.{i}", node.name)),
                 false => self.names.unique(&node.name),
             };
@@ -391,11 +402,11 @@ fn behind_batch(shape: &[usize]) -> Vec<i64> {
     std::iter::once(0).chain(shape.iter().map(|&n| n as i64)).collect()
 }
 
-fn value_info(name: &str, batch: &Size, shape: &[usize]) -> ValueInfoProto {
+fn value_info(name: &str, elem_type: i32, batch: &Size, shape: &[usize]) -> ValueInfoProto {
     let known = shape.iter().map(|&n| Size::Known(n as i64));
     let dim =
         std::iter::once(batch.clone()).chain(known).map(|size| Dimension { value: Some(size) }).collect();
-    let tensor = TensorType { elem_type: proto::FLOAT, shape: Some(TensorShape { dim }) };
+    let tensor = TensorType { elem_type, shape: Some(TensorShape { dim }) };
     ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
 }
 

@@ -9,6 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use yf_deploy::backend::{self, Backend, Choice, Options};
 use yf_deploy::modality;
 use yf_deploy::model::ModelSource;
+use yf_deploy::pipeline::Batch;
 use yf_export::Options as ExportOptions;
 use yf_models::Weights;
 use yf_plan::Modality;
@@ -19,7 +20,7 @@ use crate::runs;
 /// Which runtime runs the network.
 #[derive(Debug, Clone, Args)]
 pub struct BackendArgs {
-    /// What runs the network: ONNX Runtime (ort, ort:cuda), the embedded runtime, or the best that is there
+    /// What runs the network: ONNX Runtime (ort, ort:cuda, ort:tensorrt), the embedded runtime, or the best that is there
     #[arg(long, value_name = "NAME", default_value = "auto",
           value_parser = PossibleValuesParser::new(Choice::NAMES).try_map(|name| name.parse::<Choice>()))]
     pub backend: Choice,
@@ -63,6 +64,14 @@ pub fn source(path: &Path, imgsz: Option<usize>) -> Result<ModelSource> {
         }
         _ => bail!("{}: a model is an .onnx file, or weights (.safetensors)", path.display()),
     }
+}
+
+/// `auto`, or a number of pairs.
+pub fn batch(text: &str) -> Result<Batch, String> {
+    if text == "auto" {
+        return Ok(Batch::Auto);
+    }
+    super::choices::at_least_one(text).map(Batch::Of).map_err(|why| format!("{why}, or auto"))
 }
 
 /// The cameras that the pipeline shows to the network.

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use yf_export::{ExportError, Options};
+use yf_export::{ExportError, Nms, Options};
 use yf_models::Weights;
 
+use super::choices::unit;
 use super::setup;
 use crate::failure::{Failure, OrArguments};
 use crate::{output, runs};
@@ -18,8 +19,13 @@ Examples:
   yf export --onnx --fp16                             best.fp16.onnx: half the size, inputs stay float32
   yf export runs/train/exp/weights/best.safetensors --onnx --dynamic --imgsz 512x640 -o model.onnx
 
+  yf export --onnx --fp16 --u8                        best.fp16.u8.onnx: takes pictures as they are, the fastest on a GPU
+  yf export --onnx --nms --conf 0.4                   best.nms.onnx: suppression inside
+
 Inputs `rgb` and `ir` (or `images`): float32 [N, 3, H, W], values 0..1, letterboxed with 114.
-Output `output0`: float32 [N, 4 + classes, anchors]: cx cy w h in input pixels, then the class scores.";
+With --u8: uint8 [N, H, W, 3] and, infrared, [N, H, W, 1], values 0..255.
+Output `output0`: float32 [N, 4 + classes, anchors]: cx cy w h in input pixels, then the class scores.
+With --nms: float32 [N, 300, 6]: x1 y1 x2 y2 in input pixels, score, class; unused rows are zero.";
 
 /// Write weights as ONNX
 #[derive(Debug, Clone, Args)]
@@ -37,10 +43,22 @@ pub struct ExportArgs {
     /// Take any number of pairs at run time instead of one
     #[arg(long)]
     dynamic: bool,
+    /// Take pictures as bytes, infrared as one plane, and normalise them inside
+    #[arg(long)]
+    u8: bool,
+    /// Suppress inside, class by class; for ONNX Runtime and TensorRT, not for the embedded runtime
+    #[arg(long)]
+    nms: bool,
+    /// With --nms: least score of a detection [default: 0.25]
+    #[arg(long, value_name = "SCORE", requires = "nms", value_parser = unit)]
+    conf: Option<f32>,
+    /// With --nms: overlap from which the weaker of two boxes of a class goes [default: 0.7]
+    #[arg(long, value_name = "IOU", requires = "nms", value_parser = unit)]
+    iou: Option<f32>,
     /// Side of the pictures, or HEIGHTxWIDTH [default: the training's]
     #[arg(long, value_name = "PIXELS", value_parser = imgsz)]
     imgsz: Option<(usize, usize)>,
-    /// The file to write [default: beside the weights, .onnx or .fp16.onnx]
+    /// The file to write [default: beside the weights, .onnx behind what it is: .fp16, .u8, .nms]
     #[arg(short, long, value_name = "OUT")]
     out: Option<PathBuf>,
 }
@@ -49,7 +67,16 @@ pub struct ExportArgs {
 pub fn run(args: ExportArgs) -> Result<(), Failure> {
     let path = weights_path(args.weights).or_arguments()?;
     let weights = Weights::read(&path).or_arguments()?;
-    let options = Options { fp16: args.fp16, dynamic: args.dynamic, imgsz: args.imgsz, ..Options::default() };
+    let usual = Nms::default();
+    let nms = Nms { conf: args.conf.unwrap_or(usual.conf), iou: args.iou.unwrap_or(usual.iou) };
+    let options = Options {
+        fp16: args.fp16,
+        dynamic: args.dynamic,
+        imgsz: args.imgsz,
+        bytes: args.u8,
+        nms: args.nms.then_some(nms),
+        ..Options::default()
+    };
     let out = args.out.unwrap_or_else(|| options.default_path(&path));
     check_out(&out, &path).or_arguments()?;
     let bytes = yf_export::export_file(&weights, &options, &out).map_err(|error| match error {

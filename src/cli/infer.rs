@@ -1,8 +1,10 @@
 //! `yf infer`: boxes on pairs of pictures.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use yf_data::decode::Limits;
 use yf_data::detection::Suppression;
@@ -10,7 +12,7 @@ use yf_deploy::DeployError;
 use yf_deploy::model::{Inputs, ModelInfo, ModelSource};
 use yf_deploy::output::{self as written, SaveFolder};
 use yf_deploy::pairing::{self, Pairing};
-use yf_deploy::pipeline::{PairResult, Pipeline, Settings};
+use yf_deploy::pipeline::{Batch, PairResult, Pipeline, Settings};
 use yf_plan::Modality;
 
 use super::choices::{MODALITY, choice, unit};
@@ -23,6 +25,7 @@ Examples:
   yf infer rgb.jpg ir.jpg                             the newest model; the picture under runs/predict
   yf infer rgb/ ir/ --model best.onnx --json          folders, paired by name; one object a pair
   yf infer rgb.jpg ir.jpg --model best.onnx --save out --save-txt --conf 0.4
+  yf infer rgb/ ir/ --batch 16 --json > found.jsonl   Ctrl-C finishes the pairs that were begun
   yf infer rgb.jpg ir.jpg --backend embedded          needs nothing else on the machine
   yf infer rgb.jpg ir.jpg --modality ir               as if the RGB camera were dead
   yf infer bus.jpg --model yolov8n.onnx               a network for one camera takes its picture alone";
@@ -54,6 +57,9 @@ pub struct InferArgs {
     /// Show one camera only to the network; the other one's picture is grey [both: to a network for one camera its own]
     #[arg(long, value_name = "CAMERA", default_value = "both", value_parser = choice::<Modality>(MODALITY))]
     modality: Modality,
+    /// Pairs that go through the network at once: a number, or as many as are ready and suit the backend
+    #[arg(long, value_name = "N", default_value = "auto", value_parser = deployed::batch)]
+    batch: Batch,
     /// Stop at the first pair that cannot be read, instead of naming it and going on
     #[arg(long)]
     strict: bool,
@@ -80,6 +86,7 @@ pub fn run(args: InferArgs) -> Result<(), Failure> {
     let Plan { pairing, source, settings } = plan(&args).or_arguments()?;
     let backend = args.backend.open(source).or_arguments()?;
     check_pictures(&args, backend.info()).or_arguments()?;
+    check_suppression(&args, backend.info());
     let mut pipeline = Pipeline::new(backend, settings);
     let names = pipeline.backend().info().names.clone();
     let mut reporter = Reporter::new(&args, names)?;
@@ -90,12 +97,31 @@ pub fn run(args: InferArgs) -> Result<(), Failure> {
         return Err(Failure::BadResult);
     }
     let bar = progress::bar(if args.json { 0 } else { pairing.pairs.len() }, "pairs");
-    pipeline.run(&pairing.pairs, |result| {
+    let (stop, mut done) = (stopped_by_ctrl_c()?, 0);
+    pipeline.run_until(&stop, &pairing.pairs, |result| {
+        done += 1;
         bar.inc(1);
         bar.suspend(|| reporter.take(result))
     })?;
     bar.finish_and_clear();
+    if done < pairing.pairs.len() {
+        tracing::warn!("stopped: {done} of {} pairs are done", pairing.pairs.len());
+        return Err(Failure::Interrupted);
+    }
     reporter.close()
+}
+
+/// Set by the first Ctrl-C (or SIGTERM); the second ends the program where it stands.
+fn stopped_by_ctrl_c() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if set.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
 }
 
 fn plan(args: &InferArgs) -> Result<Plan> {
@@ -105,15 +131,41 @@ fn plan(args: &InferArgs) -> Result<Plan> {
     };
     let path = deployed::model_path(args.model.as_deref())?;
     let source = deployed::source(&path, None)?;
-    let suppression =
-        Suppression { conf: args.conf, iou: args.iou, agnostic: args.agnostic, ..Suppression::INFER };
+    let suppression = suppression(args);
     let settings = Settings {
         suppression,
         modality: deployed::modality(args.modality),
         strict: args.strict,
+        batch: args.batch,
+        keep_pictures: draws(args),
         limits: Limits::default(),
     };
     Ok(Plan { pairing, source, settings })
+}
+
+fn suppression(args: &InferArgs) -> Suppression {
+    Suppression { conf: args.conf, iou: args.iou, agnostic: args.agnostic, ..Suppression::INFER }
+}
+
+fn draws(args: &InferArgs) -> bool {
+    args.save.is_some() || !args.json
+}
+
+/// Suppression inside a network cannot be loosened from outside.
+fn check_suppression(args: &InferArgs, info: &ModelInfo) {
+    let Some(inside) = info.suppressed else { return };
+    if inside.conf.is_some_and(|conf| args.conf < conf)
+        || inside.iou.is_some_and(|iou| args.iou != iou)
+        || args.agnostic
+    {
+        tracing::warn!(
+            "{} suppresses inside, class by class, above a score of {} and an overlap of {}: --conf can only ask for \
+             more, --iou and --agnostic change nothing",
+            info.origin,
+            inside.conf.unwrap_or_default(),
+            inside.iou.unwrap_or_default()
+        );
+    }
 }
 
 /// A network for two cameras needs both pictures.
@@ -137,7 +189,7 @@ struct Reporter {
 
 impl Reporter {
     fn new(args: &InferArgs, names: Vec<String>) -> Result<Self, Failure> {
-        let pictures = args.save.is_some() || !args.json;
+        let pictures = draws(args);
         let path = match &args.save {
             Some(folder) => Some(folder.clone()),
             None if pictures || args.save_txt => Some(runs::create(Path::new(runs::PREDICT), runs::NAME)?),

@@ -39,7 +39,10 @@ fn untrained(network: &Network) -> Weights {
 fn run(onnx: &[u8], choice: Choice, pair: &Pair, batch: usize) -> Vec<f32> {
     let source = ModelSource::Bytes { name: "fusion.onnx".to_owned(), bytes: onnx.to_vec() };
     let options = backend::Options { threads: Some(2), ..backend::Options::default() };
-    backend::open(source, choice, &options).unwrap().run(&pair.rgb, &pair.ir, batch).unwrap()
+    backend::open(source, choice, &options)
+        .unwrap()
+        .run([pair.rgb.as_slice().into(), pair.ir.as_slice().into()], batch)
+        .unwrap()
 }
 
 fn onnx(weights: &Weights, options: &Options) -> Vec<u8> {

@@ -9,9 +9,9 @@ use rten::{NodeId, RunOptions, ThreadPool, ValueOrView};
 use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 
-use super::{Backend, Options, batches};
+use super::{Backend, Options, Pixels, batches};
 use crate::DeployError;
-use crate::model::{Inputs, Model, ModelInfo};
+use crate::model::{Model, ModelInfo};
 
 /// A network in the embedded runtime.
 pub struct Embedded {
@@ -24,17 +24,23 @@ struct Network {
     inputs: Vec<NodeId>,
     output: NodeId,
     threads: Option<Arc<ThreadPool>>,
-    picture: [usize; 3],
-    output_len: usize,
 }
 
 impl Embedded {
     /// Loads a model.
     ///
     /// # Errors
-    /// [`DeployError::Runtime`] where rten does not take it.
+    /// [`DeployError::Runtime`] where rten does not take it, or would compute something else: its NonMaxSuppression
+    /// suppresses across classes and pictures.
     pub fn new(model: Model, options: &Options) -> Result<Self, DeployError> {
         let Model { info, bytes } = model;
+        if info.suppressed.is_some() {
+            return Err(failed(
+                &info,
+                "has suppression inside (--nms), and this runtime's suppression mixes classes and pictures: export it \
+                 without --nms, or install ONNX Runtime",
+            ));
+        }
         let network = Network::new(bytes, &info, options.threads).map_err(|why| failed(&info, why))?;
         Ok(Self { info, network })
     }
@@ -53,26 +59,26 @@ impl Network {
             inputs,
             output,
             threads: threads.map(|n| Arc::new(ThreadPool::with_num_threads(n))),
-            picture: [3, info.height, info.width],
-            output_len: info.output_len(),
             model,
         })
     }
 
-    fn run(&self, pictures: &[&[f32]], batch: usize) -> Result<Vec<f32>, String> {
-        let [channels, height, width] = self.picture;
-        let shape = [batch, channels, height, width];
+    fn run(&self, info: &ModelInfo, pictures: &[Pixels<'_>], batch: usize) -> Result<Vec<f32>, String> {
         let mut feed = Vec::with_capacity(pictures.len());
-        for (id, data) in self.inputs.iter().zip(pictures) {
-            let tensor = NdTensorView::try_from_data(shape, *data).map_err(|e| e.to_string())?;
-            feed.push((*id, ValueOrView::from(tensor)));
+        for (index, (id, pixels)) in self.inputs.iter().zip(pictures).enumerate() {
+            let shape = info.input_shape(index, batch);
+            let value = match *pixels {
+                Pixels::Floats(data) => NdTensorView::try_from_data(shape, data).map(ValueOrView::from),
+                Pixels::Bytes(data) => NdTensorView::try_from_data(shape, data).map(ValueOrView::from),
+            };
+            feed.push((*id, value.map_err(|e| e.to_string())?));
         }
         let options = RunOptions::default().with_thread_pool(self.threads.clone());
         let mut out = self.model.run(feed, &[self.output], Some(options)).map_err(|e| e.to_string())?;
         let value = out.pop().ok_or("no output")?;
         let tensor: rten_tensor::Tensor<f32> = value.try_into().map_err(|_| "the output is not float32")?;
         let got = tensor.shape().to_vec();
-        if tensor.len() != batch * self.output_len {
+        if tensor.len() != batch * info.output_len() {
             return Err(format!("the output has the shape {got:?}, not the one its file states"));
         }
         Ok(tensor.into_data())
@@ -88,12 +94,15 @@ impl Backend for Embedded {
         "embedded runtime (rten, CPU)".to_owned()
     }
 
-    fn run(&mut self, rgb: &[f32], ir: &[f32], batch: usize) -> Result<Vec<f32>, DeployError> {
+    fn run(&mut self, pictures: [Pixels<'_>; 2], batch: usize) -> Result<Vec<f32>, DeployError> {
         let Self { info, network } = self;
-        batches::run(info, rgb, ir, batch, |rgb, ir, batch| {
-            let pictures: &[&[f32]] = if info.inputs == Inputs::Pair { &[rgb, ir] } else { &[rgb] };
-            network.run(pictures, batch).map_err(|why| failed(info, why))
-        })
+        batches::run(
+            info,
+            pictures,
+            batch,
+            |left| left,
+            |pictures, batch| network.run(info, pictures, batch).map_err(|why| failed(info, why)),
+        )
     }
 }
 

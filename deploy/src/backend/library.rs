@@ -42,7 +42,8 @@ fn pythons() -> Vec<PathBuf> {
     [environment, own, on_path, kept].into_iter().flatten().collect()
 }
 
-fn cache() -> Option<PathBuf> {
+/// The user's cache folder.
+pub(super) fn cache() -> Option<PathBuf> {
     let absolute = |v: std::ffi::OsString| Some(PathBuf::from(v)).filter(|p| p.is_absolute());
     let home = || std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".cache"));
     std::env::var_os("XDG_CACHE_HOME").and_then(absolute).or_else(home)

@@ -25,14 +25,72 @@ pub trait Backend: Send {
     /// Which runtime, version and device, for people to read.
     fn describe(&self) -> String;
 
-    /// Runs a batch and returns [batch, 4 + classes, anchors]: cx cy w h in input pixels, then the class scores.
+    /// Runs a batch and returns, picture after picture, what the model gives ([`ModelInfo::output_len`] values each):
+    /// raw boxes, [4 + classes, anchors] (cx cy w h in input pixels, then the class scores), or, of a model with
+    /// suppression inside, rows of x1 y1 x2 y2 score class.
     ///
-    /// `rgb` and `ir` are [batch, 3, height, width] with values 0..1. A one-stream network is given its picture as
-    /// `rgb`, and `ir` is not looked at. Any batch goes: a network with a fixed one is run as often as it takes.
+    /// The pictures are `rgb` and `ir` in the values that the model takes ([`ModelInfo::values`]). A one-stream network
+    /// is given its picture as the first, and the second is not looked at. Any batch goes: a network with a fixed one
+    /// is run as often as it takes.
     ///
     /// # Errors
-    /// [`DeployError::Input`] where a slice has the wrong length, [`DeployError::Runtime`] where the runtime fails.
-    fn run(&mut self, rgb: &[f32], ir: &[f32], batch: usize) -> Result<Vec<f32>, DeployError>;
+    /// [`DeployError::Input`] where a slice has the wrong length or kind, [`DeployError::Runtime`] where the runtime
+    /// fails.
+    fn run(&mut self, pictures: [Pixels<'_>; 2], batch: usize) -> Result<Vec<f32>, DeployError>;
+
+    /// Pairs that are best run at once where many wait.
+    fn best_batch(&self) -> usize {
+        self.info().batch.unwrap_or(1)
+    }
+
+    /// Where the time of the latest [`run`](Self::run) went; `None` where nothing is copied to a device.
+    fn transfers(&self) -> Option<Transfers> {
+        None
+    }
+}
+
+/// Pictures of a batch for one input of a network.
+#[derive(Clone, Copy, Debug)]
+pub enum Pixels<'a> {
+    /// Planes, [batch, 3, height, width], 0..1.
+    Floats(&'a [f32]),
+    /// Pictures as they are, [batch, height, width, channels], 0..255.
+    Bytes(&'a [u8]),
+}
+
+impl Pixels<'_> {
+    /// For the input that a one-stream network does not have.
+    pub const NONE: Self = Self::Floats(&[]);
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Floats(values) => values.len(),
+            Self::Bytes(values) => values.len(),
+        }
+    }
+}
+
+impl<'a> From<&'a [f32]> for Pixels<'a> {
+    fn from(values: &'a [f32]) -> Self {
+        Self::Floats(values)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Pixels<'a> {
+    fn from(values: &'a [u8]) -> Self {
+        Self::Bytes(values)
+    }
+}
+
+/// Milliseconds of a run on a device that has its own memory; over all parts that a batch was run in.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Transfers {
+    /// Pictures to the device.
+    pub upload: f64,
+    /// The network.
+    pub compute: f64,
+    /// Its output back.
+    pub download: f64,
 }
 
 /// The values of `--backend`.
@@ -45,13 +103,15 @@ pub enum Choice {
     Ort,
     /// ONNX Runtime with its CUDA provider; never silently the CPU.
     OrtCuda,
+    /// ONNX Runtime with its TensorRT provider, CUDA where TensorRT lacks an operator; never silently the CPU.
+    OrtTensorRt,
     /// The pure-Rust runtime inside this program.
     Embedded,
 }
 
 impl Choice {
     /// All choices, as they are written.
-    pub const NAMES: [&str; 4] = ["auto", "ort", "ort:cuda", "embedded"];
+    pub const NAMES: [&str; 5] = ["auto", "ort", "ort:cuda", "ort:tensorrt", "embedded"];
 }
 
 impl fmt::Display for Choice {
@@ -60,6 +120,7 @@ impl fmt::Display for Choice {
             Self::Auto => "auto",
             Self::Ort => "ort",
             Self::OrtCuda => "ort:cuda",
+            Self::OrtTensorRt => "ort:tensorrt",
             Self::Embedded => "embedded",
         })
     }
@@ -73,9 +134,10 @@ impl FromStr for Choice {
             "auto" => Ok(Self::Auto),
             "ort" | "ort:cpu" => Ok(Self::Ort),
             "ort:cuda" => Ok(Self::OrtCuda),
+            "ort:tensorrt" => Ok(Self::OrtTensorRt),
             "embedded" => Ok(Self::Embedded),
-            "tensorrt" | "ort:tensorrt" => Err(DeployError::Choice(format!(
-                "backend '{name}' is not in this version of yf; on an NVIDIA GPU take ort:cuda"
+            "tensorrt" => Err(DeployError::Choice(format!(
+                "backend '{name}' is not in this version of yf; on an NVIDIA GPU take ort:cuda or ort:tensorrt"
             ))),
             _ => {
                 Err(DeployError::Choice(format!("no backend '{name}': there are {}", Self::NAMES.join(", "))))
@@ -104,6 +166,7 @@ pub fn open(source: ModelSource, choice: Choice, options: &Options) -> Result<Bo
         Choice::Auto => best(model, options),
         Choice::Ort => Ok(Box::new(OnnxRuntime::new(model, Provider::Cpu, options)?)),
         Choice::OrtCuda => Ok(Box::new(OnnxRuntime::new(model, Provider::Cuda, options)?)),
+        Choice::OrtTensorRt => Ok(Box::new(OnnxRuntime::new(model, Provider::TensorRt, options)?)),
         Choice::Embedded => Ok(Box::new(Embedded::new(model, options)?)),
     }
 }

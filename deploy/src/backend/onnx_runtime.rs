@@ -1,4 +1,6 @@
-//! ONNX Runtime, from a library found when it is needed: on the CPU, or on CUDA.
+//! ONNX Runtime, from a library found when it is needed: on the CPU, on CUDA, or on TensorRT.
+
+mod device;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -6,14 +8,16 @@ use std::sync::{Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::logging::LogLevel;
+use ort::memory::AllocationDevice;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 
 use super::library::{self, Found};
-use super::{Backend, Options, batches};
+use super::{Backend, Options, Pixels, Transfers, batches};
 use crate::DeployError;
-use crate::model::{Inputs, Model, ModelInfo};
+use crate::model::{Model, ModelInfo};
+use device::Device;
 
 /// What ONNX Runtime computes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,30 @@ pub enum Provider {
     Cpu,
     /// The first NVIDIA GPU.
     Cuda,
+    /// The first NVIDIA GPU through TensorRT; what TensorRT lacks runs on CUDA.
+    TensorRt,
+}
+
+impl Provider {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU",
+            Self::Cuda => "CUDA",
+            Self::TensorRt => "TensorRT",
+        }
+    }
+
+    /// Why a library cannot serve this provider, before a session is tried.
+    fn missing(self, library: &Path) -> Option<String> {
+        let available = match self {
+            Self::Cpu => return None,
+            Self::Cuda => ep::CUDA::is_available(),
+            Self::TensorRt => ep::TensorRT::is_available(),
+        };
+        let (name, file) = (self.name(), library.display());
+        (!available.unwrap_or(false))
+            .then(|| format!("{file} has no {name} provider: install onnxruntime-gpu instead of onnxruntime"))
+    }
 }
 
 /// A network in ONNX Runtime.
@@ -30,6 +58,7 @@ pub struct OnnxRuntime {
     session: Session,
     provider: Provider,
     file: PathBuf,
+    device: Option<Device>,
 }
 
 impl OnnxRuntime {
@@ -37,20 +66,35 @@ impl OnnxRuntime {
     ///
     /// # Errors
     /// [`DeployError::Library`] where the library cannot be had or lacks the provider, [`DeployError::Runtime`]
-    /// where it does not take the model or the provider does not start. A provider that was asked for is never
-    /// replaced by another.
+    /// where it does not take the model or the provider does not start, or does not take every operator. A provider
+    /// that was asked for is never replaced by another.
     pub fn new(model: Model, provider: Provider, options: &Options) -> Result<Self, DeployError> {
         let Model { info, bytes } = model;
         let runtime = load(options)?;
-        if provider == Provider::Cuda && !ep::CUDA::is_available().unwrap_or(false) {
-            return Err(DeployError::Library(format!(
-                "{} has no CUDA provider: install onnxruntime-gpu instead of onnxruntime",
-                runtime.file.display()
-            )));
+        if let Some(why) = provider.missing(&runtime.file) {
+            return Err(DeployError::Library(why));
         }
-        let session = session(&runtime.environment, &bytes, provider, options)
-            .map_err(|e| failed(&info, e.message()))?;
-        Ok(Self { info, session, provider, file: runtime.file })
+        let refused = |e: String| failed(&info, explain(provider, &e));
+        let session = session(&runtime.environment, &info, &bytes, provider, options)
+            .map_err(|e| refused(e.message().to_owned()))?;
+        let device = match provider {
+            Provider::Cpu => None,
+            Provider::Cuda | Provider::TensorRt => {
+                Some(Device::new(&session, AllocationDevice::CUDA).map_err(|e| refused(e.to_string()))?)
+            }
+        };
+        Ok(Self { info, session, provider, file: runtime.file, device })
+    }
+}
+
+#[cfg(test)]
+impl OnnxRuntime {
+    /// On the processor, through the memory that a device would be given.
+    pub(super) fn bound_on_cpu(model: Model, options: &Options) -> Result<Self, DeployError> {
+        let mut cpu = Self::new(model, Provider::Cpu, options)?;
+        let device = Device::new(&cpu.session, AllocationDevice::CPU);
+        cpu.device = Some(device.map_err(|e| failed(&cpu.info, e.to_string()))?);
+        Ok(cpu)
     }
 }
 
@@ -60,33 +104,57 @@ impl Backend for OnnxRuntime {
     }
 
     fn describe(&self) -> String {
-        let provider = match self.provider {
-            Provider::Cpu => "CPU",
-            Provider::Cuda => "CUDA",
+        let how = match self.provider {
+            Provider::Cuda if captured(&self.info) => ", CUDA graph",
+            _ => "",
         };
-        format!("ONNX Runtime, {provider} ({})", self.file.display())
+        format!("ONNX Runtime, {}{how} ({})", self.provider.name(), self.file.display())
     }
 
-    fn run(&mut self, rgb: &[f32], ir: &[f32], batch: usize) -> Result<Vec<f32>, DeployError> {
-        let Self { info, session, .. } = self;
-        batches::run(info, rgb, ir, batch, |rgb, ir, batch| {
-            let pictures: &[&[f32]] = if info.inputs == Inputs::Pair { &[rgb, ir] } else { &[rgb] };
-            run_session(session, info, pictures, batch).map_err(|e| failed(info, e))
-        })
+    fn run(&mut self, pictures: [Pixels<'_>; 2], batch: usize) -> Result<Vec<f32>, DeployError> {
+        let Self { info, session, device, .. } = self;
+        match device {
+            None => batches::run(
+                info,
+                pictures,
+                batch,
+                |left| left,
+                |pictures, batch| run_session(session, info, pictures, batch).map_err(|e| failed(info, e)),
+            ),
+            Some(device) => {
+                device.start();
+                batches::run(info, pictures, batch, device::size_for, |pictures, batch| {
+                    device.run(session, info, pictures, batch).map_err(|e| failed(info, e.to_string()))
+                })
+            }
+        }
+    }
+
+    fn best_batch(&self) -> usize {
+        let any = if self.device.is_some() { 16 } else { 1 };
+        self.info.batch.unwrap_or(any)
+    }
+
+    fn transfers(&self) -> Option<Transfers> {
+        self.device.as_ref().map(Device::transfers)
     }
 }
 
+/// Inputs and output in the host's memory.
 fn run_session(
     session: &mut Session,
     info: &ModelInfo,
-    pictures: &[&[f32]],
+    pictures: &[Pixels<'_>],
     batch: usize,
 ) -> Result<Vec<f32>, String> {
-    let shape = [batch, 3, info.height, info.width];
     let mut feed = Vec::with_capacity(pictures.len());
-    for (name, data) in info.input_names.iter().zip(pictures) {
-        let tensor = TensorRef::from_array_view((shape, *data)).map_err(|e| e.to_string())?;
-        feed.push((name.as_str(), SessionInputValue::from(tensor)));
+    for (index, (name, pixels)) in info.input_names.iter().zip(pictures).enumerate() {
+        let shape = info.input_shape(index, batch);
+        let tensor = match *pixels {
+            Pixels::Floats(data) => TensorRef::from_array_view((shape, data)).map(SessionInputValue::from),
+            Pixels::Bytes(data) => TensorRef::from_array_view((shape, data)).map(SessionInputValue::from),
+        };
+        feed.push((name.as_str(), tensor.map_err(|e| e.to_string())?));
     }
     let outputs = session.run(feed).map_err(|e| e.to_string())?;
     let output = outputs.get(&info.output_name).ok_or_else(|| format!("no output {}", info.output_name))?;
@@ -99,6 +167,7 @@ fn run_session(
 
 fn session(
     environment: &Environment,
+    info: &ModelInfo,
     bytes: &[u8],
     provider: Provider,
     options: &Options,
@@ -107,11 +176,67 @@ fn session(
     if let Some(threads) = options.threads {
         builder = builder.with_intra_threads(threads)?;
     }
-    if provider == Provider::Cuda {
-        let cuda = ep::CUDA::default().with_tf32(false).build().error_on_failure();
-        builder = builder.with_execution_providers([cuda])?;
+    if provider != Provider::Cpu {
+        // Without this a node that the GPU does not take would run on the processor, and nobody would hear of it.
+        builder = builder.with_disable_cpu_fallback()?;
     }
+    let cuda = || ep::CUDA::default().with_tf32(false).with_prefer_nhwc(true);
+    builder = match provider {
+        Provider::Cpu => builder,
+        Provider::Cuda => {
+            let cuda = cuda().with_cuda_graph(captured(info)).build().error_on_failure();
+            builder.with_execution_providers([cuda])?
+        }
+        Provider::TensorRt => builder.with_execution_providers([
+            tensorrt(info).build().error_on_failure(),
+            cuda().build().error_on_failure(),
+        ])?,
+    };
     builder.commit_from_memory(bytes)
+}
+
+/// Engines are kept between starts: building one takes minutes.
+fn tensorrt(info: &ModelInfo) -> ep::TensorRT {
+    let half = info.metadata.get("yf.precision").is_some_and(|precision| precision == "fp16");
+    let tensorrt = ep::TensorRT::default().with_fp16(half);
+    match library::cache().map(|cache| cache.join("yf/tensorrt")) {
+        Some(folder) if std::fs::create_dir_all(&folder).is_ok() => {
+            let folder = folder.display();
+            tensorrt
+                .with_engine_cache(true)
+                .with_engine_cache_path(&folder)
+                .with_timing_cache(true)
+                .with_timing_cache_path(&folder)
+        }
+        _ => tensorrt,
+    }
+}
+
+/// Whether the launches of all kernels are recorded once and replayed as one. Suppression inside the network waits for
+/// the GPU in its middle, which cannot be recorded.
+fn captured(info: &ModelInfo) -> bool {
+    info.suppressed.is_none()
+}
+
+/// What ONNX Runtime says, and what to do about it where that is known.
+fn explain(provider: Provider, why: &str) -> String {
+    let hint = match provider {
+        Provider::Cpu => "",
+        _ if why.contains("libnvinfer") => {
+            "\nTensorRT's libnvinfer was not found: install TensorRT in the major version that this ONNX Runtime \
+             was built for, put it on LD_LIBRARY_PATH, or take --backend ort:cuda"
+        }
+        _ if why.contains("lib") && why.contains("cannot open shared object file") => {
+            "\na CUDA or cuDNN library was not found: install those that this ONNX Runtime was built for, and put \
+             their folders on LD_LIBRARY_PATH"
+        }
+        _ if why.contains("CPU EP") || why.contains("CPUExecutionProvider") => {
+            "\nthe GPU's provider does not take every operator of this model, and yf does not run a part of it on \
+             the CPU unasked: take --backend ort for the CPU"
+        }
+        _ => "",
+    };
+    format!("{why}{hint}")
 }
 
 fn failed(info: &ModelInfo, why: impl Into<String>) -> DeployError {

@@ -29,7 +29,7 @@ fn check(choice: Choice, model: &Detector, batch: usize) {
     let mut backend =
         open(source(model), choice, &Options { threads: Some(2), ..Options::default() }).unwrap();
     let (rgb, ir) = (pictures(model, batch, 1), pictures(model, batch, 2));
-    let got = backend.run(&rgb, &ir, batch).unwrap();
+    let got = backend.run([rgb.as_slice().into(), ir.as_slice().into()], batch).unwrap();
     let want = model.expected(&rgb, &ir);
     assert_eq!(got.len(), want.len());
     let far = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -53,13 +53,51 @@ fn every_variant_gives_what_it_must() {
     }
 }
 
+/// What a GPU is given, with the processor in its place: bound tensors, copies there and back, parts of a batch.
+#[test]
+fn bound_memory_gives_the_same() {
+    if !choices().contains(&Choice::Ort) {
+        return;
+    }
+    for fixed in [None, Some(4)] {
+        let model = Detector { batch: fixed, ..Detector::SMALL };
+        let mut bound =
+            OnnxRuntime::bound_on_cpu(source(&model).load().unwrap(), &Options::default()).unwrap();
+        for (batch, salt) in [(1, 1), (4, 2), (7, 3), (7, 4), (1, 5)] {
+            let (rgb, ir) = (pictures(&model, batch, salt), pictures(&model, batch, 2 * salt));
+            let got = bound.run([rgb.as_slice().into(), ir.as_slice().into()], batch).unwrap();
+            let far =
+                got.iter().zip(model.expected(&rgb, &ir)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(far <= 1e-6, "batch {batch}: off by {far}");
+            let spent = bound.transfers().unwrap();
+            assert!(spent.upload > 0.0 && spent.compute > 0.0 && spent.download > 0.0);
+        }
+    }
+}
+
+#[test]
+fn a_provider_that_the_library_lacks_is_an_error() {
+    if !choices().contains(&Choice::Ort) {
+        return;
+    }
+    for choice in [Choice::OrtCuda, Choice::OrtTensorRt] {
+        let Err(error) = open(source(&Detector::SMALL), choice, &Options::default()) else {
+            eprintln!("{choice} is there: nothing to refuse");
+            continue;
+        };
+        let text = error.to_string();
+        let provider = if choice == Choice::OrtCuda { "CUDA" } else { "TensorRT" };
+        assert!(text.contains(provider) || matches!(error, DeployError::Runtime { .. }), "{text}");
+    }
+}
+
 #[test]
 fn an_empty_batch_is_an_empty_result() {
     for choice in choices() {
         for batch in [None, Some(2)] {
             let model = Detector { batch, ..Detector::SMALL };
             let mut backend = open(source(&model), choice, &Options::default()).unwrap();
-            assert!(backend.run(&[], &[], 0).unwrap().is_empty());
+            assert!(backend.run([Pixels::NONE; 2], 0).unwrap().is_empty());
         }
     }
 }
@@ -69,7 +107,7 @@ fn a_slice_of_the_wrong_length_is_refused() {
     for choice in choices() {
         let mut backend = open(source(&Detector::SMALL), choice, &Options::default()).unwrap();
         let rgb = pictures(&Detector::SMALL, 2, 0);
-        let error = backend.run(&rgb, &rgb[1..], 2).unwrap_err();
+        let error = backend.run([rgb.as_slice().into(), rgb[1..].into()], 2).unwrap_err();
         assert!(matches!(error, DeployError::Input { input: "ir", batch: 2, .. }), "{error}");
     }
 }
@@ -80,7 +118,8 @@ fn a_one_stream_model_does_not_look_at_ir() {
         let model = Detector { pair: false, ..Detector::SMALL };
         let mut backend = open(source(&model), choice, &Options::default()).unwrap();
         let rgb = pictures(&model, 1, 0);
-        assert_eq!(backend.run(&rgb, &[], 1).unwrap(), backend.run(&rgb, &rgb, 1).unwrap());
+        let rgb = Pixels::from(rgb.as_slice());
+        assert_eq!(backend.run([rgb, Pixels::NONE], 1).unwrap(), backend.run([rgb, rgb], 1).unwrap());
     }
 }
 
@@ -121,11 +160,7 @@ fn choices_are_read_as_they_are_written() {
     for name in Choice::NAMES {
         assert_eq!(name.parse::<Choice>().unwrap().to_string(), name);
     }
-    for (name, part) in [
-        ("tensorrt", "not in this version"),
-        ("ort:tensorrt", "not in this version"),
-        ("gpu", "there are auto"),
-    ] {
+    for (name, part) in [("tensorrt", "not in this version"), ("gpu", "there are auto")] {
         assert!(name.parse::<Choice>().unwrap_err().to_string().contains(part));
     }
 }

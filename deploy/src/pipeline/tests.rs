@@ -20,7 +20,7 @@ fn pipeline(model: Detector, settings: Settings) -> Pipeline {
 
 fn settings() -> Settings {
     let suppression = Suppression { conf: 0.6, iou: 0.7, max: 300, agnostic: false, multi_label: false };
-    Settings { suppression, ..Settings::default() }
+    Settings { suppression, keep_pictures: true, ..Settings::default() }
 }
 
 /// A black picture with one white square of a cell, at this column and row of the grid.
@@ -81,7 +81,7 @@ fn boxes_come_back_in_pixels_of_the_file() {
     assert_eq!(a.rgb.as_deref(), Some(both(&pairs[0]).0));
     assert_eq!(b.ir.as_deref(), Some(both(&pairs[1]).1));
     assert!([a.ms.decode, a.ms.letterbox, a.ms.network].iter().all(|ms| *ms > 0.0));
-    assert_eq!(a.pictures.size(), SIZE);
+    assert_eq!(a.pictures.as_ref().unwrap().size(), SIZE);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_one_stream_network_sees_its_own_camera_and_needs_no_other() {
                 Files::One(_) => [Some(rgb), Some(ir)].map(|path| path.filter(|p| *p == own)),
             };
             assert_eq!(given, expected);
-            let drawn = result.pictures.annotated(&result.detections, &["warm".to_owned()]);
+            let drawn = result.pictures.as_ref().unwrap().annotated(&result.detections, &["warm".to_owned()]);
             assert_eq!(drawn.width > SIZE.0, expected[0].is_some() && expected[1].is_some());
         }
     }
@@ -174,17 +174,22 @@ fn many_pairs_come_in_order_and_broken_ones_are_named() {
     fs::write(both(&pairs[20]).0, &whole[..whole.len() / 2]).unwrap();
     pairs[33] = Files::Pair { rgb: both(&pairs[33]).0.to_owned(), ir: dir.path().join("gone.jpg") };
     let broken = [(7, "7_ir.jpg"), (20, "20.jpg"), (33, "gone.jpg")];
-    let results = run(&mut pipeline(Detector::SMALL, settings()), &pairs);
-    assert_eq!(results.len(), 40);
-    for (i, result) in results.iter().enumerate() {
-        match (result, broken.iter().find(|(n, _)| *n == i)) {
-            (Ok(result), None) => {
-                assert_eq!(result.rgb.as_deref(), Some(both(&pairs[i]).0));
-                let (x, y) = ((i % 6 * 16) as f32, (i % 4 * 16) as f32);
-                assert!(near(&result.detections, 0, [x, y, x + 16.0, y + 16.0]), "pair {i}");
+    for (fixed, batch) in [(None, Batch::Of(1)), (None, Batch::Of(7)), (Some(4), Batch::Auto)] {
+        let model = Detector { batch: fixed, ..Detector::SMALL };
+        let results = run(&mut pipeline(model, Settings { batch, ..settings() }), &pairs);
+        assert_eq!(results.len(), 40);
+        for (i, result) in results.iter().enumerate() {
+            match (result, broken.iter().find(|(n, _)| *n == i)) {
+                (Ok(result), None) => {
+                    assert_eq!(result.rgb.as_deref(), Some(both(&pairs[i]).0));
+                    let (x, y) = ((i % 6 * 16) as f32, (i % 4 * 16) as f32);
+                    assert!(near(&result.detections, 0, [x, y, x + 16.0, y + 16.0]), "{batch:?}, pair {i}");
+                }
+                (Err(error), Some((_, name))) => {
+                    assert!(error.to_string().contains(name), "pair {i}: {error}");
+                }
+                other => panic!("pair {i}: {other:?}"),
             }
-            (Err(error), Some((_, name))) => assert!(error.to_string().contains(name), "pair {i}: {error}"),
-            other => panic!("pair {i}: {other:?}"),
         }
     }
 }
@@ -208,6 +213,36 @@ fn strict_ends_at_the_first_broken_pair_and_so_does_the_caller() {
         Err(DeployError::Choice("disk full".into()))
     });
     assert_eq!((seen, stop.unwrap_err().to_string().as_str()), (1, "disk full"));
+}
+
+#[test]
+fn what_was_begun_is_finished_when_the_run_is_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let pair = write(dir.path(), "a", Some((1, 2)), None);
+    let pairs = vec![pair; 500];
+    let (stop, mut seen) = (AtomicBool::new(false), 0);
+    let outcome: Result<(), DeployError> =
+        pipeline(Detector::SMALL, settings()).run_until(&stop, &pairs, |result| {
+            assert!(near(&result?.detections, 0, [16.0, 32.0, 32.0, 48.0]));
+            seen += 1;
+            stop.store(seen >= 3, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        });
+    outcome.unwrap();
+    assert!((3..200).contains(&seen), "{seen} of 500");
+}
+
+#[test]
+fn rows_of_a_network_with_suppression_inside_are_detections() {
+    let mut rows = vec![10.0, 20.0, 30.0, 40.0, 0.9, 1.0];
+    rows.extend([1.0, 2.0, 3.0, 4.0, 0.3, 0.0]);
+    rows.extend([1.0, 2.0, 3.0, 4.0, 0.8, 2.0]);
+    rows.extend([0.0; 12]);
+    let found = suppressed(&rows, 2, &Suppression::INFER);
+    assert_eq!(found.len(), 2, "the third row has a class that there is not");
+    assert_eq!(found[0], Detection { class: 1, score: 0.9, bbox: [10.0, 20.0, 30.0, 40.0] });
+    let sure = Suppression { conf: 0.5, ..Suppression::INFER };
+    assert_eq!(suppressed(&rows, 2, &sure).len(), 1);
 }
 
 #[test]

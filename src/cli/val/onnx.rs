@@ -11,8 +11,9 @@ use yf_data::labels;
 use yf_data::metrics::{Evaluator, Metrics, Truth};
 use yf_deploy::DeployError;
 use yf_deploy::backend::Backend;
+use yf_deploy::model::Suppressed;
 use yf_deploy::pairing::Files;
-use yf_deploy::pipeline::{PairResult, Pipeline, Settings};
+use yf_deploy::pipeline::{Batch, PairResult, Pipeline, Settings};
 use yf_plan::Modality;
 
 use crate::cli::deployed;
@@ -33,8 +34,19 @@ pub fn validate(
         suppression: Suppression::VALIDATION,
         modality: deployed::modality(modality),
         strict: true,
+        batch: Batch::Auto,
+        keep_pictures: false,
         limits: Limits::default(),
     };
+    if let Some(Suppressed { conf: Some(conf), .. }) =
+        info.suppressed.filter(|s| s.conf > Some(settings.suppression.conf))
+    {
+        tracing::warn!(
+            "{} suppresses inside above a score of {conf}: weaker detections and second classes count for nothing here; \
+             export it without --nms to compare with others",
+            info.origin
+        );
+    }
     let pairs = set.pairs(split)?;
     let labels: HashMap<&Path, &Path> = pairs.iter().map(|p| (p.rgb.as_path(), p.labels.as_path())).collect();
     let files: Vec<Files> = pairs.iter().map(files).collect();
