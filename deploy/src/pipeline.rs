@@ -1,6 +1,6 @@
 //! Pairs of files become detections, with the stages overlapped.
 //!
-//! Threads decode and letterbox the next pairs while the network runs ([`flow`]), and the caller's thread suppresses and
+//! Threads decode and letterbox the next pairs while the network runs (`pipeline/flow.rs`), and the caller's thread suppresses and
 //! writes down the last ones meanwhile. Results come in the order of the pairs.
 
 mod flow;

@@ -20,7 +20,7 @@ const MAX_SIZE: usize = 64;
 
 /// Pictures to run at once of those that are left.
 pub(super) fn size_for(left: usize) -> usize {
-    1 << left.min(MAX_SIZE).max(1).ilog2()
+    1 << left.clamp(1, MAX_SIZE).ilog2()
 }
 
 /// The memory of a device, and what is bound in it.
