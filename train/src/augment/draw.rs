@@ -93,14 +93,20 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// Throws the dice for `picture` of a set of `set` pictures in `epoch`.
-    pub fn new(augmentation: &Augmentation, seed: u64, epoch: usize, picture: usize, set: usize) -> Self {
+    /// Throws the dice for `picture` in `epoch`; the others of a mosaic come from `partners`, of which there must be some.
+    pub fn new(
+        augmentation: &Augmentation,
+        seed: u64,
+        epoch: usize,
+        picture: usize,
+        partners: &[usize],
+    ) -> Self {
         // Layout, geometry and colour draw from streams of their own: closing one leaves the others as they were.
         let stream = |purpose: u64| Random::keyed(&[seed, epoch as u64, picture as u64, purpose]);
         let (mut layout, mut geometry, mut colour) = (stream(1), stream(2), stream(3));
         let mut pictures = vec![picture];
         if layout.chance(augmentation.mosaic as f32) {
-            pictures.extend((0..3).map(|_| layout.below(set)));
+            pictures.extend((0..3).map(|_| partners[layout.below(partners.len())]));
         }
         Draw {
             pictures,
@@ -137,21 +143,29 @@ fn factor(random: &mut Random, gain: f64) -> f32 {
 mod tests {
     use super::*;
 
+    fn all(pictures: usize) -> Vec<usize> {
+        (0..pictures).collect()
+    }
+
     #[test]
     fn a_draw_depends_on_its_key_alone() {
         let a = Augmentation::default();
-        let forward: Vec<Draw> = (0..50).map(|i| Draw::new(&a, 7, 3, i, 50)).collect();
+        let forward: Vec<Draw> = (0..50).map(|i| Draw::new(&a, 7, 3, i, &all(50))).collect();
         let threads: Vec<Draw> = std::thread::scope(|scope| {
             let ranks: Vec<_> = (0..50)
                 .rev()
-                .map(|i| scope.spawn(move || (i, Draw::new(&Augmentation::default(), 7, 3, i, 50))))
+                .map(|i| scope.spawn(move || (i, Draw::new(&Augmentation::default(), 7, 3, i, &all(50)))))
                 .collect();
             let mut drawn: Vec<_> = ranks.into_iter().map(|r| r.join().unwrap()).collect();
             drawn.sort_by_key(|(i, _)| *i);
             drawn.into_iter().map(|(_, draw)| draw).collect()
         });
         assert_eq!(forward, threads);
-        for other in [Draw::new(&a, 8, 3, 0, 50), Draw::new(&a, 7, 4, 0, 50), Draw::new(&a, 7, 3, 1, 50)] {
+        for other in [
+            Draw::new(&a, 8, 3, 0, &all(50)),
+            Draw::new(&a, 7, 4, 0, &all(50)),
+            Draw::new(&a, 7, 3, 1, &all(50)),
+        ] {
             assert_ne!(forward[0].scale, other.scale);
         }
     }
@@ -159,7 +173,7 @@ mod tests {
     #[test]
     fn draws_fill_their_ranges() {
         let a = Augmentation::default();
-        let draws: Vec<Draw> = (0..4000).map(|i| Draw::new(&a, 0, 0, i, 4000)).collect();
+        let draws: Vec<Draw> = (0..4000).map(|i| Draw::new(&a, 0, 0, i, &all(4000))).collect();
         let mean = |f: &dyn Fn(&Draw) -> f64| draws.iter().map(f).sum::<f64>() / draws.len() as f64;
         assert!(
             draws.iter().all(|d| (0.5..1.5).contains(&d.scale) && d.shift.iter().all(|s| s.abs() <= 0.1))
@@ -177,7 +191,7 @@ mod tests {
         assert_eq!(a.in_epoch(89, 100, 10), a);
         assert_eq!(a.in_epoch(99, 100, 0), a);
         let closed = a.in_epoch(90, 100, 10);
-        let (open, one) = (Draw::new(&a, 1, 90, 5, 9), Draw::new(&closed, 1, 90, 5, 9));
+        let (open, one) = (Draw::new(&a, 1, 90, 5, &all(9)), Draw::new(&closed, 1, 90, 5, &all(9)));
         assert_eq!((open.pictures().len(), one.pictures()), (4, &[5usize][..]));
         assert_eq!((open.scale, open.flip, open.photometry), (one.scale, one.flip, one.photometry));
     }

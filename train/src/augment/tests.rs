@@ -84,7 +84,7 @@ fn sampled(plans: &Tensor, pixels: &Tensor, batch: usize, size: usize, kind: Kin
 }
 
 fn draws(augmentation: &Augmentation, count: usize, set: usize) -> Vec<Draw> {
-    (0..count).map(|i| Draw::new(augmentation, 11, 2, i % set, set)).collect()
+    (0..count).map(|i| Draw::new(augmentation, 11, 2, i % set, &(0..set).collect::<Vec<_>>())).collect()
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {
@@ -109,7 +109,7 @@ fn without_draws_a_picture_is_letterboxed() {
             rgb: grey_pair(width, height, noise).rgb,
             ir: grey_pair(width, height, |x, y| noise(y, x)).ir,
         };
-        let draw = Draw::new(&Augmentation::none(), 0, 0, 0, 1);
+        let draw = Draw::new(&Augmentation::none(), 0, 0, 0, &[0]);
         let expected = Letterbox::new((width, height), (64, 64)).apply(&pair);
         let (out, _) = on_cpu(&[draw], &[pair], 64);
         let bytes = |t: &Tensor| values(t).iter().map(|v| (v * 255.0).round() as u8).collect::<Vec<u8>>();
@@ -183,7 +183,7 @@ fn a_box_stays_around_what_it_was_around() {
 
 #[test]
 fn boxes_of_which_too_little_is_left_are_dropped() {
-    let mut draw = Draw::new(&Augmentation::none(), 0, 0, 0, 1);
+    let mut draw = Draw::new(&Augmentation::none(), 0, 0, 0, &[0]);
     draw.shift = [0.5, 0.0];
     let plan = SamplePlan::new(&draw, &[(100, 100)], 100);
     let kept = |cx: f32, w: f32, h: f32| {

@@ -152,7 +152,8 @@ impl Feed {
     pub fn epoch(&self, epoch: usize, augmentation: Augmentation) -> Upload {
         let (seed, pairs) = (self.settings.seed, self.loader.len());
         let batches = order::batches(seed, epoch, pairs, self.settings.batch, self.settings.shard);
-        let draw = move |picture: usize| Draw::new(&augmentation, seed, epoch, picture, pairs);
+        let partners = order::Partners::new(seed, epoch, pairs, self.settings.batch);
+        let draw = move |picture: usize| Draw::new(&augmentation, seed, epoch, picture, partners.of(picture));
         self.prepared(batches, draw, Boxes::Visible)
     }
 
@@ -170,8 +171,7 @@ impl Feed {
         let whole = all.chunks(self.settings.batch).map(<[usize]>::to_vec);
         let mine = self.batches_in_order();
         let batches = whole.skip(mine.start).take(mine.len()).collect();
-        let pairs = all.len();
-        let draw = move |picture: usize| Draw::new(&Augmentation::none(), 0, 0, picture, pairs);
+        let draw = move |picture: usize| Draw::new(&Augmentation::none(), 0, 0, picture, &[picture]);
         self.prepared(batches, draw, Boxes::All)
     }
 

@@ -4,7 +4,7 @@ use super::*;
 
 /// One picture of these pixels, through the sampler with these factors.
 fn changed(pair: &Pair, photometry: Photometry) -> Pictures {
-    let mut draw = Draw::new(&Augmentation::none(), 0, 0, 0, 1);
+    let mut draw = Draw::new(&Augmentation::none(), 0, 0, 0, &[0]);
     draw.photometry = photometry;
     on_cpu(&[draw], std::slice::from_ref(pair), pair.rgb.width).0
 }
