@@ -55,10 +55,11 @@ impl Provider {
 /// A network in ONNX Runtime.
 pub struct OnnxRuntime {
     info: ModelInfo,
+    // Goes before the session whose memory it holds.
+    device: Option<Device>,
     session: Session,
     provider: Provider,
     file: PathBuf,
-    device: Option<Device>,
 }
 
 impl OnnxRuntime {
