@@ -277,14 +277,14 @@ fn decode_speed() {
     for (grey, path) in [(false, &files.rgb), (true, &files.ir)] {
         let sampling = jpeg_encoder::SamplingFactor::F_2_2;
         let bytes = crate::jpeg::compress(&picture(grey), 75, sampling, path).expect("compressed");
-        println!("{}: {} kB", path.display(), bytes.len() / 1000);
+        eprintln!("{}: {} kB", path.display(), bytes.len() / 1000);
         std::fs::write(path, bytes).expect("written");
     }
     let limits = Limits::default();
     let timed = |name: &str, work: &dyn Fn()| {
         let started = Instant::now();
         (0..40).for_each(|_| work());
-        println!("{name:<28}{:6.2} ms", started.elapsed().as_secs_f64() * 25.0);
+        eprintln!("{name:<28}{:6.2} ms", started.elapsed().as_secs_f64() * 25.0);
     };
     for _ in 0..2 {
         timed("RGB", &|| drop(read_rgb(&files.rgb, &limits).expect("good")));
