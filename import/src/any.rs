@@ -12,7 +12,7 @@ use crate::{Fault, ImportError, Limits, identify, read};
 /// The safetensors format allows no longer header.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// Reads a weights file of yf as it is, and a checkpoint of another program as [`read`] and [`identify`] understand
+/// Reads a weights file of yf as it is, and a checkpoint of another program as [`read`] and [`identify()`] understand
 /// it.
 ///
 /// # Errors

@@ -27,7 +27,7 @@ const STEP: usize = 8;
 /// small batches tell; a step with the found one proves it.
 ///
 /// # Errors
-/// What stops a step other than memory, and a network of which not even [`PROBES`]' first fits.
+/// What stops a step other than memory, and a network of which not even a few pairs fit.
 pub fn with_largest_batch(plan: TrainPlan, world: &World) -> Result<TrainPlan, Error> {
     let plan = TrainPlan { auto_batch: false, ..plan };
     let Device::Cuda(index) = world.device() else {

@@ -66,7 +66,7 @@ impl Parcel {
         Ok(())
     }
 
-    /// The targets in `buffer`, i32 [words], wherever that is; they share its memory.
+    /// The targets in `buffer`, i32 `[words]`, wherever that is; they share its memory.
     ///
     /// # Errors
     /// What libtorch reports.

@@ -39,7 +39,7 @@ impl HostWords {
         unsafe { std::slice::from_raw_parts_mut(self.0.data_ptr().cast(), self.0.numel()) }
     }
 
-    /// The words as a tensor, i32 [words].
+    /// The words as a tensor, i32 `[words]`.
     pub fn into_tensor(self) -> Tensor {
         self.0
     }
@@ -68,7 +68,7 @@ impl Stream {
         Ok(Stream { stream, device })
     }
 
-    /// i32 [words] on the device, of any content; memory that is freed may be used again by this stream at once.
+    /// i32 `[words]` on the device, of any content; memory that is freed may be used again by this stream at once.
     ///
     /// # Errors
     /// No memory.
@@ -148,7 +148,7 @@ fn raw(stream: Option<&Stream>) -> *const c_void {
     stream.map_or(std::ptr::null(), |stream| stream.stream.cast_const())
 }
 
-/// Borrowed words as a tensor, i32 [words], for the time of `work`.
+/// Borrowed words as a tensor, i32 `[words]`, for the time of `work`.
 pub fn with_words<T>(words: &[u32], work: impl FnOnce(&Tensor) -> T) -> T {
     // SAFETY: the tensor does not outlive the borrow, and nobody writes to it.
     let tensor = unsafe {
