@@ -34,10 +34,12 @@ impl Heartbeat {
         let (stop, stopped) = channel();
         let thread = std::thread::spawn(move || {
             let mut watch = Watch::new(rank, size);
+            // Rank 0 serves the store, so it goes last: the others are to read there why.
+            let grace = if rank == 0 { GRACE + TO_READ } else { GRACE };
             while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
                 let verdict = watch.look(&store).unwrap_or_else(|e| Some(store_gone(&e)));
                 if let Some(why) = verdict {
-                    let still_here = stopped.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout);
+                    let still_here = stopped.recv_timeout(grace) == Err(RecvTimeoutError::Timeout);
                     if still_here {
                         eprintln!("error: {why}");
                         exit(1);
