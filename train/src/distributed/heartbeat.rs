@@ -18,7 +18,7 @@ pub const LIMIT: Duration = Duration::from_secs(15);
 /// What a rank that notices another's failure leaves to a launcher, which knows more about its own ranks.
 const GRACE: Duration = Duration::from_secs(2);
 /// In this time every rank has read why another ends.
-pub const TO_READ: Duration = Duration::from_secs(3);
+pub const TO_READ: Duration = Duration::from_secs(5);
 
 const FAILED: &str = "failed";
 
