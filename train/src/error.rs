@@ -1,5 +1,6 @@
 //! What can stop a run.
 
+use std::any::Any;
 use std::path::PathBuf;
 
 use yf_data::DataError;
@@ -83,6 +84,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a panic said, which is libtorch's message where tch panics, without its stack trace.
+    pub fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("an internal error");
+        let useful = text.split_once("Torch(\"").map_or(text, |(_, message)| message);
+        let line = useful.lines().next().unwrap_or(useful);
+        Error::Other(line.split("\\n").next().unwrap_or(line).to_owned())
+    }
+
     /// An error of the file system at `path`.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();

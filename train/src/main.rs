@@ -4,8 +4,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use yf_plan::Job;
+use yf_train::Error;
 
 fn main() {
     keep_memory();
@@ -13,7 +14,7 @@ fn main() {
     // tch panics where libtorch throws (out of memory, say); that is an error of the run, not of the program.
     std::panic::set_hook(Box::new(|_| ()));
     let outcome =
-        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(anyhow!("{}", said(&*panic))));
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(Error::of_panic(&*panic).into()));
     let status = match outcome {
         Ok(()) => 0,
         Err(error) => {
@@ -46,15 +47,6 @@ fn sentence(error: &anyhow::Error) -> String {
         }
     }
     said
-}
-
-/// What a panic said, without libtorch's stack trace.
-fn said(panic: &(dyn std::any::Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    let text = text.unwrap_or("an internal error");
-    let useful = text.split_once("Torch(\"").map_or(text, |(_, message)| message);
-    useful.split(['\n']).next().unwrap_or(useful).split("\\n").next().unwrap_or(useful).to_owned()
 }
 
 /// A decoded picture takes megabytes for milliseconds. glibc would ask the system for such memory every time, page by

@@ -10,7 +10,7 @@ use crate::distributed::World;
 use crate::learner::Learner;
 use crate::schedule::Schedule;
 use crate::setup::Setup;
-use crate::torch::{self, Device, TorchError};
+use crate::torch::{self, Device};
 
 /// Part of a GPU's memory that a batch may take.
 const USABLE: f64 = 0.9;
@@ -115,11 +115,7 @@ fn steps(plan: &TrainPlan, world: &World) -> Result<(), Error> {
 /// # Errors
 /// Those of `work`, and its panics.
 pub fn contained<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("an internal error");
-        Err(Error::Torch(TorchError(text.lines().next().unwrap_or_default().to_owned())))
-    })
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::of_panic(&*panic)))
 }
 
 /// Whether a GPU's memory ran out.
@@ -151,6 +147,7 @@ mod tests {
         let told = "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory. Tried to allocate 2 GiB.";
         let error = contained::<()>(|| panic!("{told}")).unwrap_err();
         assert!(is_out_of_memory(&error));
+        assert_eq!(error.to_string(), "CUDA out of memory. Tried to allocate 2 GiB.");
         let other = contained::<()>(|| Err(Error::Other("the disk is full".into()))).unwrap_err();
         assert!(!is_out_of_memory(&other));
         assert_eq!([1, 7, 8, 9, 31, 100].map(round), [1, 7, 8, 8, 24, 96]);
