@@ -1,9 +1,6 @@
 //! The cameras, and which of them a network sees.
 
 use std::fmt;
-use std::str::FromStr;
-
-use crate::DeployError;
 
 /// Which cameras the network sees. The other one is a picture of 114, as a dead camera is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,18 +21,5 @@ impl fmt::Display for Modality {
             Self::Rgb => "rgb",
             Self::Ir => "ir",
         })
-    }
-}
-
-impl FromStr for Modality {
-    type Err = DeployError;
-
-    fn from_str(name: &str) -> Result<Self, DeployError> {
-        match name {
-            "both" => Ok(Self::Both),
-            "rgb" => Ok(Self::Rgb),
-            "ir" => Ok(Self::Ir),
-            _ => Err(DeployError::Choice(format!("no modality '{name}': there are both, rgb, ir"))),
-        }
     }
 }

@@ -32,7 +32,6 @@ use parcel::{Labels, Parcel, part};
 use prepare::{Boxes, Preparer};
 use upload::{Buffers, Lease};
 
-pub use prepare::Stages;
 pub use resident::Resident;
 pub use upload::Upload;
 
@@ -80,7 +79,6 @@ pub struct Prepared {
     parcel: Parcel,
     labels: Labels,
     pictures: Vec<(usize, (usize, usize))>,
-    stages: Stages,
     lease: Option<Lease>,
 }
 
@@ -94,14 +92,6 @@ pub struct Batch {
     pub targets: Targets,
     /// Boxes of each picture.
     pub labels: Labels,
-}
-
-/// Tensors that stay where they are from batch to batch, as a recorded graph wants them.
-pub struct Places {
-    /// Both pictures, `[N, 3, S, S]`.
-    pub pictures: Pictures,
-    /// Targets of N pictures with M rows.
-    pub targets: Targets,
 }
 
 impl Feed {
@@ -205,22 +195,6 @@ impl Feed {
         Ok(Batch { rgb: pictures.rgb, ir: pictures.ir, targets, labels })
     }
 
-    /// Writes a batch into tensors that are there: its pictures, and its targets with nothing in the rows it does not
-    /// need. Takes no memory on the device and waits for nothing.
-    ///
-    /// # Errors
-    /// Places for another number or size of pictures or for too few boxes ([`Prepared::rows`]), and what libtorch
-    /// reports.
-    pub fn batch_into(
-        &self,
-        prepared: Prepared,
-        modality: Modality,
-        places: &Places,
-    ) -> Result<(), TorchError> {
-        self.sample(&prepared, modality, &places.pictures)?;
-        fill_targets(&prepared.parcel.targets(&prepared.words)?, &places.targets)
-    }
-
     fn sample(&self, prepared: &Prepared, modality: Modality, into: &Pictures) -> Result<(), TorchError> {
         if let Some(lease) = &prepared.lease {
             lease.wait()?;
@@ -255,41 +229,10 @@ impl Prepared {
         self.parcel.batch == 0
     }
 
-    /// Rows of targets that the batch needs, a multiple of 16.
-    pub fn rows(&self) -> usize {
-        self.parcel.rows
-    }
-
     /// Index of each picture's pair, and width and height of its RGB file.
     pub fn pictures(&self) -> &[(usize, (usize, usize))] {
         &self.pictures
     }
-
-    /// What it took on the host, beside the training.
-    pub fn stages(&self) -> Stages {
-        self.stages
-    }
-
-    /// Bytes that travel to the device.
-    pub fn bytes(&self) -> usize {
-        4 * self.parcel.words()
-    }
-}
-
-/// Overwrites targets with others that have no more rows.
-fn fill_targets(from: &Targets, to: &Targets) -> Result<(), TorchError> {
-    let (rows, places) = (from.mask.size()[1], to.mask.size().get(1).copied().unwrap_or(0));
-    if rows > places || from.mask.size()[0] != to.mask.size()[0] {
-        let (need, are) = (from.mask.size(), to.mask.size());
-        return Err(TorchError(format!("targets of {are:?} rows were to hold {need:?}")));
-    }
-    for (from, to) in [(&from.boxes, &to.boxes), (&from.classes, &to.classes), (&from.mask, &to.mask)] {
-        to.f_narrow(1, 0, rows)?.f_copy_(from)?;
-        if rows < places {
-            let _ = to.f_narrow(1, rows, places - rows)?.f_zero_()?;
-        }
-    }
-    Ok(())
 }
 
 impl Batch {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -52,17 +51,6 @@ pub struct Packed {
     pub pictures: Vec<(usize, (usize, usize))>,
     /// Pairs that must be brought to the device first.
     pub missing: Vec<(usize, Arc<Sample>)>,
-    /// What it took.
-    pub stages: Stages,
-}
-
-/// Seconds that a batch took on the host, ahead of the training.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Stages {
-    /// Reading pairs: decoding, or looking them up.
-    pub read: f64,
-    /// Planning, and copying windows.
-    pub pack: f64,
 }
 
 /// One output picture.
@@ -107,9 +95,7 @@ impl Preparer {
     /// # Errors
     /// A pair that cannot be read, a label that is none, no memory.
     pub fn prepare(&self, draws: &[Draw], boxes: Boxes) -> Result<Packed, Error> {
-        let started = Instant::now();
         let samples = self.read(draws)?;
-        let read = started.elapsed().as_secs_f64();
         let sizes = |index: usize| self.sizes(index, &samples);
         let mut pictures: Vec<Picture> = draws.iter().map(|draw| self.plan(draw, &sizes)).collect();
         let labels: Labels =
@@ -135,7 +121,6 @@ impl Preparer {
             labels,
             pictures: draws.iter().map(first).collect(),
             missing: if self.resident.is_some() { samples.into_iter().collect() } else { vec![] },
-            stages: Stages { read, pack: started.elapsed().as_secs_f64() - read },
         })
     }
 

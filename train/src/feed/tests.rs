@@ -104,33 +104,6 @@ fn a_gpu_shows_what_a_cpu_shows() {
 }
 
 #[test]
-fn a_batch_goes_where_it_is_told_to() {
-    let folder = tempfile::tempdir().unwrap();
-    let feed = feed(folder.path(), Cache::Ram, settings(2, Device::Cpu));
-    let first = |epoch| feed.epoch(epoch, Augmentation::default()).next().unwrap().unwrap();
-    let places = |rows| Places {
-        pictures: Pictures::empty(3, SIDE, Kind::Float, Device::Cpu).unwrap(),
-        targets: Targets::none(3, rows, Device::Cpu),
-    };
-    let expected = feed.batch(first(0), Modality::Both).unwrap();
-    let wide = places(48);
-    // Rows that a batch does not need are emptied of what another one left.
-    let _ = wide.targets.mask.shallow_clone().fill_(1);
-    feed.batch_into(first(0), Modality::Both, &wide).unwrap();
-    let rows = expected.targets.mask.size()[1];
-    assert_eq!(first(0).rows() as i64, rows);
-    assert!(wide.pictures.rgb == expected.rgb && wide.pictures.ir == expected.ir);
-    assert!(wide.targets.boxes.narrow(1, 0, rows) == expected.targets.boxes);
-    assert!(wide.targets.classes.narrow(1, 0, rows) == expected.targets.classes);
-    assert_eq!(wide.targets.mask.sum(Kind::Int64), expected.targets.mask.sum(Kind::Int64));
-    let error = feed.batch_into(first(0), Modality::Both, &places(1)).unwrap_err();
-    assert!(error.to_string().contains("targets of [3, 1] rows"), "{error}");
-    let last = feed.epoch(0, Augmentation::default()).last().unwrap().unwrap();
-    let error = feed.batch_into(last, Modality::Both, &places(16)).unwrap_err();
-    assert!(error.to_string().contains("hold a batch of [1, 3, 64, 64]"), "{error}");
-}
-
-#[test]
 fn a_broken_pair_is_named_and_ends_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let feed = feed(folder.path(), Cache::None, settings(2, Device::Cpu));

@@ -164,7 +164,7 @@ impl Uploader {
                 self.loader.release(*index);
             }
         }
-        let Packed { words, parcel, labels, pictures, stages, .. } = packed;
+        let Packed { words, parcel, labels, pictures, .. } = packed;
         let host = words.into_tensor();
         let (words, lease) = match &self.stream {
             None => (host, None),
@@ -174,7 +174,7 @@ impl Uploader {
             },
         };
         let resident = self.resident.as_ref().map(Resident::words);
-        Ok(Some(Prepared { words, resident, parcel, labels, pictures, stages, lease }))
+        Ok(Some(Prepared { words, resident, parcel, labels, pictures, lease }))
     }
 
     fn buffer(&self) -> Option<Lease> {
