@@ -10,12 +10,12 @@ use yf_plan::BenchPlan;
 use crate::Error;
 use crate::distributed::{self, World};
 use crate::feed::Batch;
+use crate::flight::IN_FLIGHT;
 use crate::learner::{Learner, Losses};
 use crate::output;
 use crate::schedule::{Rates, Schedule};
 use crate::setup::Setup;
 use crate::torch;
-use crate::trainer::IN_FLIGHT;
 
 /// Steps on one batch before anything is timed: kernels are chosen, the step is recorded.
 const WARM_UP: usize = 8;

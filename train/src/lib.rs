@@ -13,6 +13,7 @@ pub mod distributed;
 pub mod ema;
 mod error;
 pub mod feed;
+pub mod flight;
 pub mod learner;
 pub mod loss;
 pub mod memory;

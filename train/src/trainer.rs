@@ -1,6 +1,5 @@
 //! A training run, from its plan to its best weights.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,7 +12,8 @@ use crate::Error;
 use crate::checkpoint::{Last, Progress, write_best, write_last};
 use crate::distributed::{self, World};
 use crate::feed::Batch;
-use crate::learner::{Learner, Losses, Parts};
+use crate::flight::{Flight, IN_FLIGHT, InFlight, Landed};
+use crate::learner::{Learner, Parts};
 use crate::memory;
 use crate::records::pictures;
 use crate::records::plots;
@@ -21,7 +21,7 @@ use crate::records::progress::{EpochProgress, Running, ValidationProgress};
 use crate::records::results::{self, Row};
 use crate::schedule::Schedule;
 use crate::setup::Setup;
-use crate::torch::{self, Readback, ScalerState};
+use crate::torch::{self, ScalerState};
 use crate::validator::Outcome;
 use yf_data::metrics::table;
 
@@ -29,8 +29,6 @@ use yf_data::metrics::table;
 const MAX_BAD_BATCHES: usize = 5;
 /// A network that starts from nothing finds little in fewer optimizer steps.
 const FEW_STEPS: usize = 500;
-/// Batches that may be on their way while the next are given to the device.
-pub const IN_FLIGHT: usize = 4;
 /// A loss scale below this means that something is wrong with more than the scale.
 const LOW_SCALE: f64 = 1.0;
 
@@ -69,37 +67,6 @@ impl Watch {
              Try --amp bf16, a lower --lr0, or no --amp",
             state.scale, state.skipped
         ));
-    }
-}
-
-/// The batches of an epoch whose losses have not arrived yet, and the sum of those that have.
-#[derive(Default)]
-struct Flight {
-    batches: VecDeque<InFlight>,
-    sums: Parts,
-    counted: usize,
-}
-
-struct InFlight {
-    epoch: usize,
-    index: usize,
-    lr: f64,
-    pairs: usize,
-    losses: Losses,
-    scaler: Readback,
-}
-
-impl Flight {
-    fn count(&mut self, parts: &Parts) {
-        if parts.iter().all(|x| x.is_finite()) {
-            (0..3).for_each(|i| self.sums[i] += parts[i]);
-            self.counted += 1;
-        }
-    }
-
-    /// Mean losses so far; NaN before the first.
-    fn means(&self) -> Parts {
-        self.sums.map(|sum| if self.counted > 0 { sum / self.counted as f64 } else { f64::NAN })
     }
 }
 
@@ -351,21 +318,14 @@ impl Run {
         self.progress.batches += 1;
         let scaler = self.learner.scaler.read_back()?;
         let pairs = batch.labels.len() * self.world.size();
-        flight.batches.push_back(InFlight { epoch, index, lr: rates.lr[1], pairs, losses, scaler });
+        flight.take_off(InFlight { epoch, index, lr: rates.lr[1], pairs, losses, scaler });
         Ok(())
     }
 
     /// Looks at the batches whose losses have arrived, and waits for more until no more than `most` are on their way.
     fn land(&mut self, flight: &mut Flight, most: usize, bar: &mut EpochProgress) -> Result<(), Error> {
-        while let Some(first) = flight.batches.front() {
-            if flight.batches.len() <= most && !first.losses.are_there()? {
-                break;
-            }
-            let Some(batch) = flight.batches.pop_front() else { break };
-            let parts = batch.losses.parts()?;
-            let scaler = ScalerState::of(&batch.scaler.values()?);
+        while let Some(Landed { batch, parts, scaler }) = flight.next(most)? {
             let scale = self.learner.scales_loss().then_some(scaler.scale);
-            flight.count(&parts);
             self.guard(&parts, &batch, scale, bar)?;
             self.watch.scale(&ScalerState { scale: scale.unwrap_or(LOW_SCALE), ..scaler }, bar);
             bar.step(&Running {
