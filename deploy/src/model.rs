@@ -181,7 +181,7 @@ impl ModelInfo {
     }
 
     /// Shape of an input for a batch of this size.
-    pub(crate) fn input_shape(&self, input: usize, batch: usize) -> [usize; 4] {
+    pub fn input_shape(&self, input: usize, batch: usize) -> [usize; 4] {
         let channels = self.channels.get(input).copied().unwrap_or(0);
         match self.values {
             Values::Floats => [batch, channels, self.height, self.width],
@@ -190,7 +190,7 @@ impl ModelInfo {
     }
 
     /// Shape of the output for a batch of this size.
-    pub(crate) fn output_shape(&self, batch: usize) -> [usize; 3] {
+    pub fn output_shape(&self, batch: usize) -> [usize; 3] {
         match self.suppressed {
             Some(Suppressed { rows, .. }) => [batch, rows, ROW],
             None => [batch, 4 + self.classes, self.anchors],

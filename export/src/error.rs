@@ -36,6 +36,9 @@ pub enum ExportError {
     /// Thresholds of suppression that are no parts of a whole.
     #[error("suppression above a score of {0} and an overlap of {1}: both must be 0 to 1")]
     Suppression(f32, f32),
+    /// A model repository for Triton that cannot be written as asked.
+    #[error("{0}")]
+    Triton(String),
     /// The file could not be written.
     #[error("{}: {source}", path.display())]
     Io {

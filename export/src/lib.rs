@@ -1,4 +1,4 @@
-//! A graph and its weights become ONNX, fp32 or fp16.
+//! A graph and its weights become ONNX, fp32 or fp16; [`triton`] puts that where a server finds it.
 //!
 //! ```text
 //! Weights -> Graph (yf-models) -> decoding appended -> batch norm folded -> nodes and initializers -> bytes
@@ -18,6 +18,7 @@ mod metadata;
 mod precision;
 mod proto;
 mod traffic;
+pub mod triton;
 mod write;
 
 use std::path::{Path, PathBuf};

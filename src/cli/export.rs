@@ -1,15 +1,17 @@
-//! `yf export`: weights become an ONNX file. Needs no libtorch.
+//! `yf export`: weights become an ONNX file, or an entry of a server's model repository. Needs no libtorch.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use yf_deploy::model::ModelSource;
 use yf_export::{ExportError, Nms, Options};
 use yf_models::Weights;
 
 use super::choices::unit;
 use super::setup;
+use super::triton::TritonArgs;
 use crate::failure::{Failure, OrArguments};
 use crate::{output, runs};
 
@@ -21,21 +23,23 @@ Examples:
 
   yf export --onnx --fp16 --u8                        best.fp16.u8.onnx: takes pictures as they are, the fastest on a GPU
   yf export --onnx --nms --conf 0.4                   best.nms.onnx: suppression inside
+  yf export --triton models --fp16 --u8               models/yf/1, for NVIDIA's Triton Inference Server
+  yf export best.onnx --triton models --name road     an ONNX file as it is, exported with --dynamic
 
 Inputs `rgb` and `ir` (or `images`): float32 [N, 3, H, W], values 0..1, letterboxed with 114.
 With --u8: uint8 [N, H, W, 3] and, infrared, [N, H, W, 1], values 0..255.
 Output `output0`: float32 [N, 4 + classes, anchors]: cx cy w h in input pixels, then the class scores.
 With --nms: float32 [N, 300, 6]: x1 y1 x2 y2 in input pixels, score, class; unused rows are zero.";
 
-/// Write weights as ONNX
+/// Write weights as ONNX, or for a server
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ExportArgs {
-    /// A weights file [default: the newest run's best weights]
+    /// A weights file, or with --triton an ONNX file [default: the newest run's best weights]
     #[arg(value_name = "WEIGHTS")]
     weights: Option<PathBuf>,
     /// Write an ONNX file (opset 17)
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "repository")]
     onnx: bool,
     /// Layers in half precision; inputs, the decoding of boxes and the output stay float32
     #[arg(long)]
@@ -59,30 +63,72 @@ pub struct ExportArgs {
     #[arg(long, value_name = "PIXELS", value_parser = imgsz)]
     imgsz: Option<(usize, usize)>,
     /// The file to write [default: beside the weights, .onnx behind what it is: .fp16, .u8, .nms]
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", requires = "onnx")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    triton: TritonArgs,
 }
 
-/// Reads the weights, writes the file, and says its name.
+/// Reads the weights, writes what was asked for, and says its name.
 pub fn run(args: ExportArgs) -> Result<(), Failure> {
-    let path = weights_path(args.weights).or_arguments()?;
+    let path = weights_path(args.weights.clone()).or_arguments()?;
+    if path.extension().is_some_and(|extension| extension == "onnx") {
+        args.check_written(&path).or_arguments()?;
+        let model = ModelSource::Path(path.clone()).load().or_arguments()?;
+        return args.triton.add(&model, &path);
+    }
     let weights = Weights::read(&path).or_arguments()?;
-    let usual = Nms::default();
-    let nms = Nms { conf: args.conf.unwrap_or(usual.conf), iou: args.iou.unwrap_or(usual.iou) };
-    let options = Options {
-        fp16: args.fp16,
-        dynamic: args.dynamic,
-        imgsz: args.imgsz,
-        bytes: args.u8,
-        nms: args.nms.then_some(nms),
-        ..Options::default()
-    };
-    let out = args.out.unwrap_or_else(|| options.default_path(&path));
-    check_out(&out, &path).or_arguments()?;
-    let bytes = yf_export::export_file(&weights, &options, &out).map_err(|error| match error {
-        ExportError::Model(_) | ExportError::Batch(_) => Failure::Arguments(error.into()),
-        _ => Failure::Work(error.into()),
-    })?;
+    let options = args.options();
+    let usual = options.default_path(&path);
+    if args.onnx {
+        write(&weights, &options, &args.out.unwrap_or_else(|| usual.clone()), &path)?;
+    }
+    if args.triton.wanted() {
+        let options = Options { dynamic: true, ..options };
+        let bytes = yf_export::onnx(&weights, &options).map_err(whose)?;
+        let model = ModelSource::Bytes { name: path.display().to_string(), bytes }.load()?;
+        args.triton.add(&model, &usual)?;
+    }
+    Ok(())
+}
+
+impl ExportArgs {
+    fn options(&self) -> Options {
+        let usual = Nms::default();
+        let nms = Nms { conf: self.conf.unwrap_or(usual.conf), iou: self.iou.unwrap_or(usual.iou) };
+        Options {
+            fp16: self.fp16,
+            dynamic: self.dynamic,
+            imgsz: self.imgsz,
+            bytes: self.u8,
+            nms: self.nms.then_some(nms),
+            ..Options::default()
+        }
+    }
+
+    /// An ONNX file is taken as it is.
+    fn check_written(&self, path: &Path) -> Result<()> {
+        let flags = [
+            ("--onnx", self.onnx),
+            ("--fp16", self.fp16),
+            ("--dynamic", self.dynamic),
+            ("--u8", self.u8),
+            ("--nms", self.nms),
+            ("--imgsz", self.imgsz.is_some()),
+        ];
+        match flags.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => {
+                bail!("{} is written already: {flag} wants the weights it was made from", path.display())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes an ONNX file and says what it is.
+fn write(weights: &Weights, options: &Options, out: &Path, source: &Path) -> Result<(), Failure> {
+    check_out(out, source).or_arguments()?;
+    let bytes = yf_export::export_file(weights, options, out).map_err(whose)?;
     let (height, width) = options.imgsz.unwrap_or((weights.header.imgsz, weights.header.imgsz));
     tracing::info!(
         "{} for {} classes at {height}x{width}, {}, {} batch: {:.1} MB",
@@ -93,6 +139,16 @@ pub fn run(args: ExportArgs) -> Result<(), Failure> {
         bytes as f64 / 1e6
     );
     output::line(out.display().to_string())
+}
+
+/// What does not fit the network, or what is there, is the arguments' fault.
+pub fn whose(error: ExportError) -> Failure {
+    match error {
+        ExportError::Model(_) | ExportError::Batch(_) | ExportError::Triton(_) => {
+            Failure::Arguments(error.into())
+        }
+        _ => Failure::Work(error.into()),
+    }
 }
 
 /// The weights as given, else the newest run's best.

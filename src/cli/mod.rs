@@ -18,6 +18,7 @@ mod info;
 mod recipe;
 mod setup;
 mod train;
+mod triton;
 mod val;
 
 const EXAMPLES: &str = "\

@@ -1,0 +1,102 @@
+//! `yf export --triton`: a network, and an engine that lies beside it, go into a Triton model repository.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use yf_deploy::model::{Model, ModelInfo, Values};
+use yf_export::triton::{self, Element, Program, Serving, Signature, Tensor};
+
+use super::choices::at_least_one;
+use super::export::whose;
+use crate::failure::{Failure, OrArguments};
+use crate::output;
+
+/// What an engine's name has behind that of its network.
+const ENGINE: &str = "_trt";
+
+/// The repository, and how the server is to run the network.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Triton Inference Server")]
+pub struct TritonArgs {
+    /// Add the network to a model repository of NVIDIA's Triton, for any batch; and the engine (.engine) beside it,
+    /// where there is one
+    #[arg(long = "triton", value_name = "DIR")]
+    repository: Option<PathBuf>,
+    /// The network's name there; an engine's has _trt behind it
+    #[arg(long, value_name = "NAME", default_value = "yf", requires = "repository")]
+    name: String,
+    /// Pairs that the server runs at once at most
+    #[arg(long, value_name = "N", default_value_t = Serving::default().max_batch, value_parser = at_least_one,
+          requires = "repository")]
+    max_batch: usize,
+    /// Microseconds that a request waits for others to share its batch
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = Serving::default().queue_delay, requires = "repository")]
+    queue_delay: u64,
+    /// Copies of the network on each GPU
+    #[arg(long, value_name = "N", default_value_t = Serving::default().instances, value_parser = at_least_one,
+          requires = "repository")]
+    instances: usize,
+}
+
+impl TritonArgs {
+    /// Whether a repository was asked for.
+    pub fn wanted(&self) -> bool {
+        self.repository.is_some()
+    }
+
+    /// Adds a network and the engine that lies beside `onnx` (where its ONNX file is or would be); says the
+    /// versions' folders.
+    pub fn add(&self, model: &Model, onnx: &Path) -> Result<(), Failure> {
+        let Some(repository) = &self.repository else { return Ok(()) };
+        let signature = signature(&model.info).or_arguments()?;
+        let serving =
+            Serving { max_batch: self.max_batch, queue_delay: self.queue_delay, instances: self.instances };
+        let put = |name: &str, program| -> Result<(), Failure> {
+            let version = triton::add(repository, name, &signature, program, &serving).map_err(whose)?;
+            output::line(version.display().to_string())
+        };
+        put(&self.name, Program::Onnx(&model.bytes))?;
+        if let Some((path, engine)) = engine(onnx)? {
+            tracing::info!("engine: {}", path.display());
+            put(&format!("{}{ENGINE}", self.name), Program::Engine(&engine))?;
+        }
+        Ok(())
+    }
+}
+
+/// The network's tensors as a server must know them.
+fn signature(info: &ModelInfo) -> Result<Signature> {
+    if let Some(batch) = info.batch {
+        let each = if batch == 1 { "one pair".to_owned() } else { format!("{batch} pairs") };
+        bail!(
+            "{} takes exactly {each} a run, and a server gathers as many as wait: export it with --dynamic",
+            info.origin
+        );
+    }
+    let element = match info.values {
+        Values::Floats => Element::Float32,
+        Values::Bytes => Element::Uint8,
+    };
+    let tensor = |name: &str, element, shape: &[usize]| {
+        // Without the batch.
+        Tensor { name: name.to_owned(), element, dims: shape[1..].to_vec() }
+    };
+    let picture = |(index, name): (usize, &String)| tensor(name, element, &info.input_shape(index, 1));
+    Ok(Signature {
+        inputs: info.input_names.iter().enumerate().map(picture).collect(),
+        output: tensor(&info.output_name, Element::Float32, &info.output_shape(1)),
+        classes: info.names.clone(),
+    })
+}
+
+/// The engine beside an ONNX file, where there is one.
+fn engine(onnx: &Path) -> Result<Option<(PathBuf, Vec<u8>)>> {
+    let path = onnx.with_extension("engine");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Some((path, bytes)))
+}
