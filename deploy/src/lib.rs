@@ -7,6 +7,7 @@
 
 pub mod backend;
 pub mod bench;
+mod cuda;
 mod error;
 pub mod modality;
 pub mod model;

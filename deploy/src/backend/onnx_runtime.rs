@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::logging::LogLevel;
-use ort::memory::AllocationDevice;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
@@ -80,9 +79,7 @@ impl OnnxRuntime {
             .map_err(|e| refused(e.message().to_owned()))?;
         let device = match provider {
             Provider::Cpu => None,
-            Provider::Cuda | Provider::TensorRt => {
-                Some(Device::new(&session, AllocationDevice::CUDA).map_err(|e| refused(e.to_string()))?)
-            }
+            Provider::Cuda | Provider::TensorRt => Some(Device::cuda(&session).map_err(refused)?),
         };
         Ok(Self { info, session, provider, file: runtime.file, device })
     }
@@ -93,8 +90,8 @@ impl OnnxRuntime {
     /// On the processor, through the memory that a device would be given.
     pub(super) fn bound_on_cpu(model: Model, options: &Options) -> Result<Self, DeployError> {
         let mut cpu = Self::new(model, Provider::Cpu, options)?;
-        let device = Device::new(&cpu.session, AllocationDevice::CPU);
-        cpu.device = Some(device.map_err(|e| failed(&cpu.info, e.to_string()))?);
+        let device = Device::cpu(&cpu.session);
+        cpu.device = Some(device.map_err(|e| failed(&cpu.info, e))?);
         Ok(cpu)
     }
 }

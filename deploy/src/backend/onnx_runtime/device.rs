@@ -6,6 +6,7 @@
 //! under its own number), not one for every length of a folder's end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
@@ -13,6 +14,7 @@ use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::{DynTensor, Tensor, TensorElementType};
 
 use crate::backend::{Pixels, Transfers};
+use crate::cuda::{CudaError, Gpu, HostMemory};
 use crate::model::{ModelInfo, Values};
 
 /// More pictures at once bring nothing more.
@@ -26,27 +28,45 @@ pub(super) fn size_for(left: usize) -> usize {
 /// The memory of a device, and what is bound in it.
 pub(super) struct Device {
     memory: Allocator,
-    /// Memory of the host that the device reads without a detour, where the provider has such.
-    staging: Allocator,
+    link: Link,
     sets: BTreeMap<usize, Bound>,
     spent: Transfers,
 }
 
+/// The way between the host's memory and a device's.
+#[derive(Clone)]
+enum Link {
+    /// They are one.
+    #[cfg(test)]
+    Same,
+    /// The CUDA driver copies.
+    Cuda(Arc<Gpu>),
+}
+
+/// Memory of the host, from which or to which is copied.
+enum Staging {
+    #[cfg(test)]
+    Plain(Vec<u32>),
+    Pinned(HostMemory),
+}
+
 impl Device {
-    /// The memory of the session's provider of this name.
-    pub fn new(session: &Session, device: AllocationDevice<'static>) -> ort::Result<Self> {
-        let pinned = match &device {
-            cuda if *cuda == AllocationDevice::CUDA => AllocationDevice::CUDA_PINNED,
-            other => other.clone(),
-        };
-        let on =
-            |device, kind| Allocator::new(session, MemoryInfo::new(device, 0, AllocatorType::Device, kind)?);
-        let staging = on(pinned, MemoryType::CPUOutput).unwrap_or_else(|why| {
-            tracing::debug!("no page-locked memory, copies are slower: {why}");
-            Allocator::default()
-        });
-        let memory = on(device, MemoryType::Default)?;
-        Ok(Self { memory, staging, sets: BTreeMap::new(), spent: Transfers::default() })
+    /// The memory of the first GPU, for a session on it.
+    pub fn cuda(session: &Session) -> Result<Self, String> {
+        let gpu = Gpu::open(0).map_err(|e| e.to_string())?;
+        Self::new(session, AllocationDevice::CUDA, Link::Cuda(gpu)).map_err(|e| e.to_string())
+    }
+
+    /// The memory of the processor, as if it were a device.
+    #[cfg(test)]
+    pub fn cpu(session: &Session) -> Result<Self, String> {
+        Self::new(session, AllocationDevice::CPU, Link::Same).map_err(|e| e.to_string())
+    }
+
+    fn new(session: &Session, device: AllocationDevice<'static>, link: Link) -> ort::Result<Self> {
+        let info = MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default)?;
+        let memory = Allocator::new(session, info)?;
+        Ok(Self { memory, link, sets: BTreeMap::new(), spent: Transfers::default() })
     }
 
     /// Begins to count the time of a run anew.
@@ -68,10 +88,10 @@ impl Device {
         batch: usize,
     ) -> ort::Result<Vec<f32>> {
         if !self.sets.contains_key(&batch) {
-            self.sets.insert(batch, Bound::new(session, info, batch, &self.memory, &self.staging)?);
+            self.sets.insert(batch, Bound::new(session, info, batch, &self.memory, &self.link)?);
         }
         match self.sets.get_mut(&batch) {
-            Some(set) => set.run(session, pictures, &mut self.spent),
+            Some(set) => set.run(session, pictures, &self.link, &mut self.spent),
             None => Ok(Vec::new()),
         }
     }
@@ -81,14 +101,14 @@ impl Device {
 struct Bound {
     inputs: Vec<Input>,
     output: Tensor<f32>,
-    result: Tensor<f32>,
+    result: Staging,
     binding: IoBinding,
     options: RunOptions,
 }
 
 /// An input: where it is written, and where the network reads it.
 struct Input {
-    host: DynTensor,
+    host: Staging,
     device: DynTensor,
 }
 
@@ -98,25 +118,24 @@ impl Bound {
         info: &ModelInfo,
         batch: usize,
         memory: &Allocator,
-        staging: &Allocator,
+        link: &Link,
     ) -> ort::Result<Self> {
-        let kind = match info.values {
-            Values::Floats => TensorElementType::Float32,
-            Values::Bytes => TensorElementType::Uint8,
+        let (kind, bytes) = match info.values {
+            Values::Floats => (TensorElementType::Float32, size_of::<f32>()),
+            Values::Bytes => (TensorElementType::Uint8, 1),
         };
         let mut binding = session.create_binding()?;
         let mut inputs = Vec::with_capacity(info.input_names.len());
         for (index, name) in info.input_names.iter().enumerate() {
             let shape = info.input_shape(index, batch);
-            let (host, device) =
-                (DynTensor::new(staging, kind, shape)?, DynTensor::new(memory, kind, shape)?);
+            let device = DynTensor::new(memory, kind, shape)?;
             binding.bind_input(name, &device)?;
-            inputs.push(Input { host, device });
+            inputs.push(Input { host: link.staging(shape.iter().product::<usize>() * bytes)?, device });
         }
         let shape = info.output_shape(batch);
         let mut output = Tensor::<f32>::new(memory, shape)?;
         binding.bind_output(&info.output_name, &mut output)?;
-        let result = Tensor::<f32>::new(staging, shape)?;
+        let result = link.staging(shape.iter().product::<usize>() * size_of::<f32>())?;
         let mut options = RunOptions::new()?;
         // Each size is recorded under a number of its own; a provider that records nothing does not look.
         options.set("gpu_graph_id", batch.to_string())?;
@@ -127,29 +146,108 @@ impl Bound {
         &mut self,
         session: &mut Session,
         pictures: &[Pixels<'_>],
+        link: &Link,
         spent: &mut Transfers,
     ) -> ort::Result<Vec<f32>> {
         timed(&mut spent.upload, || {
-            self.inputs.iter_mut().zip(pictures).try_for_each(|(input, pixels)| input.fill(*pixels))
+            self.inputs.iter_mut().zip(pictures).try_for_each(|(input, pixels)| input.fill(*pixels, link))?;
+            link.wait()
         })?;
         timed(&mut spent.compute, || {
             session.run_binding_with_options(&self.binding, &self.options).map(drop)
         })?;
         timed(&mut spent.download, || {
-            self.output.copy_into(&mut self.result)?;
-            Ok(self.result.try_extract_tensor::<f32>()?.1.to_vec())
+            link.download(self.output.data_ptr() as u64, &mut self.result)?;
+            Ok(bytemuck::cast_slice(self.result.bytes()).to_vec())
         })
     }
 }
 
 impl Input {
-    fn fill(&mut self, pixels: Pixels<'_>) -> ort::Result<()> {
-        match pixels {
-            Pixels::Floats(data) => self.host.try_extract_tensor_mut::<f32>()?.1.copy_from_slice(data),
-            Pixels::Bytes(data) => self.host.try_extract_tensor_mut::<u8>()?.1.copy_from_slice(data),
-        }
-        self.host.copy_into(&mut self.device)
+    fn fill(&mut self, pixels: Pixels<'_>, link: &Link) -> ort::Result<()> {
+        let pixels = match pixels {
+            Pixels::Floats(data) => bytemuck::cast_slice(data),
+            Pixels::Bytes(data) => data,
+        };
+        self.host.bytes_mut().copy_from_slice(pixels);
+        link.upload(&self.host, self.device.data_ptr_mut() as u64)
     }
+}
+
+impl Staging {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            #[cfg(test)]
+            Staging::Plain(words) => bytemuck::cast_slice(words),
+            Staging::Pinned(memory) => memory,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            #[cfg(test)]
+            Staging::Plain(words) => bytemuck::cast_slice_mut(words),
+            Staging::Pinned(memory) => memory,
+        }
+    }
+}
+
+impl Link {
+    fn staging(&self, bytes: usize) -> ort::Result<Staging> {
+        match self {
+            #[cfg(test)]
+            Link::Same => Ok(Staging::Plain(vec![0; bytes.div_ceil(4)])),
+            Link::Cuda(gpu) => gpu.host(bytes).map(Staging::Pinned).map_err(of_cuda),
+        }
+    }
+
+    /// Begins to copy into a tensor of the device, which has as many bytes.
+    fn upload(&self, from: &Staging, to: u64) -> ort::Result<()> {
+        match (self, from) {
+            (Link::Cuda(gpu), Staging::Pinned(memory)) => {
+                // SAFETY: the tensor is bound to this memory's size, and no run is under way.
+                unsafe { gpu.upload(memory, to) }.map_err(of_cuda)
+            }
+            #[cfg(test)]
+            _ => {
+                // SAFETY: as above; both are memory of the host.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(from.bytes().as_ptr(), to as *mut u8, from.bytes().len());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for what was begun.
+    fn wait(&self) -> ort::Result<()> {
+        match self {
+            #[cfg(test)]
+            Link::Same => Ok(()),
+            Link::Cuda(gpu) => gpu.wait().map_err(of_cuda),
+        }
+    }
+
+    /// Copies a tensor of the device, which has as many bytes.
+    fn download(&self, from: u64, to: &mut Staging) -> ort::Result<()> {
+        match (self, to) {
+            (Link::Cuda(gpu), Staging::Pinned(memory)) => {
+                // SAFETY: the tensor is bound to this memory's size, and the run that wrote it is over.
+                unsafe { gpu.download(from, memory) }.map_err(of_cuda)
+            }
+            #[cfg(test)]
+            (_, to) => {
+                let to = to.bytes_mut();
+                // SAFETY: as above; both are memory of the host.
+                unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to.as_mut_ptr(), to.len()) };
+                Ok(())
+            }
+        }
+    }
+}
+
+fn of_cuda(error: CudaError) -> ort::Error {
+    ort::Error::new(error.to_string())
 }
 
 fn timed<T>(ms: &mut f64, work: impl FnOnce() -> ort::Result<T>) -> ort::Result<T> {
