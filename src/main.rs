@@ -9,6 +9,7 @@ mod output;
 mod progress;
 mod ranks;
 mod runs;
+mod trials;
 
 fn main() -> ExitCode {
     let command = cli::parse();

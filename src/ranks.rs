@@ -110,7 +110,7 @@ fn quiet() -> LevelFilter {
 }
 
 /// In the child: dies with its parent, and keeps the store's socket.
-fn tie(parent: u32, socket: Option<i32>) -> std::io::Result<()> {
+pub fn tie(parent: u32, socket: Option<i32>) -> std::io::Result<()> {
     let error = std::io::Error::last_os_error;
     // SAFETY: system calls on plain numbers.
     unsafe {

@@ -1,6 +1,7 @@
 //! A data set of pairs: what its data.yaml says, and the files it leads to.
 
 mod config;
+mod folds;
 mod listing;
 mod pairing;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use folds::Fold;
 pub use pairing::{PairFiles, pair_folders};
 
 use crate::error::DataError;

@@ -74,12 +74,22 @@ pub struct Recipe {
     pub ir_brightness: f64,
     /// Gain of the infrared contrast.
     pub ir_contrast: f64,
+    /// Chance that a training picture's RGB half is blanked, as if that camera were dead.
+    pub rgb_dropout: f64,
+    /// Chance that a training picture's infrared half is blanked; of the two never both are.
+    pub ir_dropout: f64,
+    /// Largest shift of infrared against RGB in x and y, as a fraction of the picture's longer side.
+    pub ir_shift: f64,
     /// Weight of the box loss.
     pub box_gain: f64,
     /// Weight of the class loss.
     pub cls_gain: f64,
     /// Weight of the distribution focal loss.
     pub dfl_gain: f64,
+    /// Epochs from one validation to the next; the last epoch has one in any case, and with 0 it alone.
+    pub val_every: usize,
+    /// Epochs from one `last.safetensors` to the next; the last epoch has one in any case, and with 0 it alone.
+    pub save_every: usize,
     /// Batch norms take the statistics of all ranks' pictures, not of each rank's own.
     pub sync_bn: bool,
 }
@@ -111,9 +121,14 @@ impl Default for Recipe {
             hsv_v: 0.4,
             ir_brightness: 0.2,
             ir_contrast: 0.2,
+            rgb_dropout: 0.0,
+            ir_dropout: 0.0,
+            ir_shift: 0.0,
             box_gain: 7.5,
             cls_gain: 0.5,
             dfl_gain: 1.5,
+            val_every: 1,
+            save_every: 1,
             sync_bn: false,
         }
     }
@@ -132,12 +147,24 @@ pub struct PlanError {
 }
 
 impl Recipe {
+    /// The same for one camera alone: neither is it ever blanked, nor shifted against the other.
+    #[must_use]
+    pub fn of_one_camera(self) -> Self {
+        Recipe { rgb_dropout: 0.0, ir_dropout: 0.0, ir_shift: 0.0, ..self }
+    }
+
+    /// Whether the epoch (from 0) is one that is due `every` so many, or the last.
+    pub fn is_due(&self, every: usize, epoch: usize) -> bool {
+        epoch + 1 >= self.epochs || (every > 0 && (epoch + 1).is_multiple_of(every))
+    }
+
     /// Checks every range.
     ///
     /// # Errors
     /// The first hyperparameter out of its range.
     pub fn check(&self) -> Result<(), PlanError> {
-        let rules: [(&'static str, f64, bool, &'static str); 20] = [
+        let dropout = self.rgb_dropout + self.ir_dropout;
+        let rules: [(&'static str, f64, bool, &'static str); 24] = [
             ("epochs", self.epochs as f64, (1..=100_000).contains(&self.epochs), "1 to 100000"),
             ("batch", self.batch as f64, (1..=65_536).contains(&self.batch), "1 to 65536"),
             (
@@ -160,6 +187,10 @@ impl Recipe {
             ("hsv-v", self.hsv_v, unit(self.hsv_v), "0 to 1"),
             ("ir-brightness", self.ir_brightness, unit(self.ir_brightness), "0 to 1"),
             ("ir-contrast", self.ir_contrast, unit(self.ir_contrast), "0 to 1"),
+            ("modality-dropout", self.rgb_dropout, unit(self.rgb_dropout), "0 to 1"),
+            ("modality-dropout", self.ir_dropout, unit(self.ir_dropout), "0 to 1"),
+            ("modality-dropout", dropout, unit(dropout), "0 to 1 for both cameras together"),
+            ("ir-shift", self.ir_shift, (0.0..=0.25).contains(&self.ir_shift), "0 to 0.25"),
             ("box-gain", self.box_gain, gain(self.box_gain), "0 to 1000"),
             ("cls-gain", self.cls_gain, gain(self.cls_gain), "0 to 1000"),
             ("dfl-gain", self.dfl_gain, gain(self.dfl_gain), "0 to 1000"),
@@ -190,5 +221,16 @@ mod tests {
         assert_eq!(wrong.check().unwrap_err().name, "lr0");
         let wrong = Recipe { amp_init_scale: 1e6, ..Recipe::default() };
         assert!(wrong.check().unwrap_err().to_string().contains("2^14"));
+        let wrong = Recipe { rgb_dropout: 0.6, ir_dropout: 0.6, ..Recipe::default() };
+        assert!(wrong.check().unwrap_err().to_string().contains("together"));
+    }
+
+    #[test]
+    fn the_last_epoch_is_always_due() {
+        let recipe = Recipe { epochs: 7, ..Recipe::default() };
+        let due = |every| (0..7).filter(|&epoch| recipe.is_due(every, epoch)).collect::<Vec<_>>();
+        assert_eq!(due(1), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(due(3), [2, 5, 6]);
+        assert_eq!(due(0), [6]);
     }
 }

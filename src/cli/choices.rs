@@ -71,6 +71,42 @@ impl fmt::Display for Batch {
     }
 }
 
+/// The value of `--modality-dropout`: how often each camera is blanked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropout {
+    /// The RGB camera.
+    pub rgb: f64,
+    /// The infrared camera.
+    pub ir: f64,
+}
+
+impl Dropout {
+    /// What a recipe says.
+    pub fn of(recipe: &yf_plan::Recipe) -> Self {
+        Dropout { rgb: recipe.rgb_dropout, ir: recipe.ir_dropout }
+    }
+}
+
+impl FromStr for Dropout {
+    type Err = String;
+
+    /// Ranges are checked with those of the recipe.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |word: &str| word.trim().parse::<f64>();
+        let read = match text.split_once(',') {
+            Some((rgb, ir)) => number(rgb).and_then(|rgb| Ok(Dropout { rgb, ir: number(ir)? })),
+            None => number(text).map(|both| Dropout { rgb: both / 2.0, ir: both / 2.0 }),
+        };
+        read.map_err(|_| "a chance is wanted, or two: 0.2, or 0.3,0.1 for RGB and infrared".to_owned())
+    }
+}
+
+impl fmt::Display for Dropout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rgb == self.ir { (self.rgb + self.ir).fmt(f) } else { write!(f, "{},{}", self.rgb, self.ir) }
+    }
+}
+
 /// Reads a fraction from 0 to 1.
 pub fn unit(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {

@@ -8,6 +8,7 @@ use crate::failure::Failure;
 
 mod bench;
 mod choices;
+mod crossval;
 mod data;
 mod ddp;
 mod deployed;
@@ -72,6 +73,7 @@ enum Command {
     Info(info::InfoArgs),
     Train(Box<train::TrainArgs>),
     Val(val::ValArgs),
+    Crossval(crossval::CrossvalArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Infer(infer::InferArgs),
@@ -104,6 +106,7 @@ impl Request {
             Command::Info(args) => info::run(args),
             Command::Train(args) => train::run(*args, &self.given),
             Command::Val(args) => val::run(args, &self.given),
+            Command::Crossval(args) => crossval::run(args),
             Command::Import(args) => import::run(args),
             Command::Export(args) => export::run(args),
             Command::Infer(args) => infer::run(args),

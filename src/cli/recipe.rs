@@ -3,7 +3,7 @@
 use clap::Args;
 use yf_plan::{AmpKind, Optimizer, PlanError, Recipe};
 
-use super::choices::{AMP, Batch, OPTIMIZER, choice};
+use super::choices::{AMP, Batch, Dropout, OPTIMIZER, choice};
 
 /// Hyperparameters as flags.
 #[derive(Debug, Clone, Args)]
@@ -83,6 +83,13 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "GAIN", default_value_t = Recipe::default().ir_contrast, help_heading = "Augmentation")]
     ir_contrast: f64,
 
+    /// Chance that one camera of a training pair is blanked, as if it were dead: P for either half as often, or RGB,IR
+    #[arg(long, value_name = "P|RGB,IR", default_value_t = Dropout::of(&Recipe::default()), help_heading = "Augmentation")]
+    modality_dropout: Dropout,
+    /// Largest shift of infrared against RGB, as a fraction of the picture, for cameras that are not aligned to the pixel
+    #[arg(long, value_name = "FRACTION", default_value_t = Recipe::default().ir_shift, help_heading = "Augmentation")]
+    ir_shift: f64,
+
     /// Weight of the box loss
     #[arg(long, value_name = "GAIN", default_value_t = Recipe::default().box_gain, help_heading = "Loss")]
     box_gain: f64,
@@ -92,6 +99,13 @@ pub struct RecipeArgs {
     /// Weight of the distribution focal loss
     #[arg(long, value_name = "GAIN", default_value_t = Recipe::default().dfl_gain, help_heading = "Loss")]
     dfl_gain: f64,
+
+    /// Validate after every N epochs and after the last; 0 after the last alone, whose weights are the best then
+    #[arg(long, value_name = "N", default_value_t = Recipe::default().val_every)]
+    val_every: usize,
+    /// Write last.safetensors, to resume from, after every N epochs and after the last; 0 after the last alone
+    #[arg(long, value_name = "N", default_value_t = Recipe::default().save_every)]
+    save_every: usize,
 
     /// With --ddp: normalise by the statistics of all ranks' pictures, for few pairs a rank
     #[arg(long, help_heading = "Distributed")]
@@ -131,9 +145,14 @@ impl RecipeArgs {
             hsv_v: self.hsv_v,
             ir_brightness: self.ir_brightness,
             ir_contrast: self.ir_contrast,
+            rgb_dropout: self.modality_dropout.rgb,
+            ir_dropout: self.modality_dropout.ir,
+            ir_shift: self.ir_shift,
             box_gain: self.box_gain,
             cls_gain: self.cls_gain,
             dfl_gain: self.dfl_gain,
+            val_every: self.val_every,
+            save_every: self.save_every,
             sync_bn: self.sync_bn,
         };
         recipe.check()?;
@@ -168,5 +187,18 @@ mod tests {
         assert_eq!(read(&["--amp"]).amp, Some(AmpKind::Fp16));
         assert_eq!(read(&["--amp", "bf16"]).amp, Some(AmpKind::Bf16));
         assert_eq!(read(&["--amp", "--epochs", "3"]).epochs, 3);
+    }
+
+    #[test]
+    fn one_chance_is_shared_by_both_cameras() {
+        let chances = |text| {
+            let recipe = read(&["--modality-dropout", text]);
+            (recipe.rgb_dropout, recipe.ir_dropout)
+        };
+        assert_eq!(chances("0.5"), (0.25, 0.25));
+        assert_eq!(chances(".3,.1"), (0.3, 0.1));
+        assert!(Only::try_parse_from(["yf", "--modality-dropout", "0.1,0.2,0.3"]).is_err());
+        let both = Only::try_parse_from(["yf", "--modality-dropout", "0.9,0.3"]).unwrap();
+        assert!(both.recipe.recipe().is_err());
     }
 }

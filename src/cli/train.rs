@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use yf_data::dataset::DataSet;
 use yf_models::{Network, Transplant};
-use yf_plan::{Job, TrainPlan};
+use yf_plan::{Job, Modality, TrainPlan};
 
 use super::Given;
 use super::data::check;
@@ -104,6 +104,7 @@ pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
     if modality != setup.modality {
         tracing::info!("{} sees one camera: {modality} (--modality says which)", network.name());
     }
+    let recipe = if modality == Modality::Both { recipe } else { recipe.of_one_camera() };
     Ok(TrainPlan {
         data,
         model,

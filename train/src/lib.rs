@@ -2,13 +2,15 @@
 //!
 //! The rooms by their jobs: [`setup`] opens what a plan names; [`feed`] makes batches of pairs ([`augment`]);
 //! [`learner`] turns batches into gradients ([`loss`], as CUDA graphs: [`recording`]) and steps ([`schedule`], [`optimizer`], [`ema`]);
-//! [`memory`] finds batches that fit; [`validator`] measures; [`checkpoint`] and [`records`] write down; [`trainer`] tells the whole story.
+//! [`memory`] finds batches that fit; [`validator`] measures; [`checkpoint`] and [`records`] write down;
+//! [`closing`] says at the end what each camera is worth; [`trainer`] tells the whole story.
 //! A run of several GPUs is one of several such programs: [`distributed`].
 //! [`torch`] is the only door to libtorch.
 
 pub mod augment;
 pub mod bench;
 pub mod checkpoint;
+pub mod closing;
 pub mod distributed;
 pub mod ema;
 mod error;

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 use yf_data::metrics::Metrics;
-use yf_models::{Camera, Header, Weights, durable};
+use yf_models::{Header, Weights, durable};
 use yf_plan::{Modality, TrainPlan};
 
 use crate::Error;
 use crate::checkpoint::{Last, Progress, write_best, write_last};
+use crate::closing::{self, Seen};
 use crate::distributed::{self, World};
 use crate::feed::Batch;
 use crate::flight::{Flight, IN_FLIGHT, InFlight, Landed};
@@ -23,7 +24,6 @@ use crate::schedule::Schedule;
 use crate::setup::Setup;
 use crate::torch::{self, ScalerState};
 use crate::validator::Outcome;
-use yf_data::metrics::table;
 
 /// So many batches in a row without a finite loss stop a run.
 const MAX_BAD_BATCHES: usize = 5;
@@ -53,6 +53,8 @@ struct Run {
 struct Watch {
     bad_batches: usize,
     warned_of_scale: bool,
+    /// The epoch after which `last.safetensors` was written.
+    saved: usize,
 }
 
 impl Watch {
@@ -177,6 +179,7 @@ impl Run {
         let mut run = Run::assemble(plan, world, folder, setup, parameters)?;
         last.restore(&mut run.learner, &run.setup.graph, world)?;
         run.before = last.progress.seconds;
+        run.watch.saved = last.progress.epoch;
         run.progress = Progress { plan: run.plan.clone(), ..last.progress };
         if world.is_main() {
             run.folder.sweep()?;
@@ -263,7 +266,10 @@ impl Run {
         let losses = self.learn(epoch)?;
         let pairs_per_s = self.setup.feed.labels().len() as f64 / started.elapsed().as_secs_f64();
         self.learner.settle()?;
-        let outcome = self.validate(self.plan.modality)?;
+        let outcome = match self.plan.recipe.is_due(self.plan.recipe.val_every, epoch) {
+            true => self.validate(self.plan.modality)?,
+            false => Outcome::unknown(),
+        };
         let rates = self.schedule.at(self.progress.batches.saturating_sub(1), epoch);
         self.progress.scaler = self.learner.scaler.state()?;
         let Metrics { precision, recall, map50, map50_95, .. } = outcome.metrics;
@@ -374,8 +380,8 @@ impl Run {
 
     /// Where the last good weights are, for people.
     fn kept(&self) -> String {
-        match self.progress.epoch {
-            0 => "No epoch was finished, so no weights were kept".to_owned(),
+        match self.watch.saved {
+            0 => "No weights were kept yet".to_owned(),
             epoch => format!("The weights after epoch {epoch} are in {}", self.folder.last().display()),
         }
     }
@@ -391,7 +397,8 @@ impl Run {
     /// run, which drops rows of epochs that `last` does not know.
     fn record(&mut self, row: &Row) -> Result<(), Error> {
         let fitness = 0.1 * row.map50 + 0.9 * row.map50_95;
-        let better = self.progress.best.is_none_or(|(best, _)| fitness > best);
+        let validated = fitness.is_finite();
+        let better = validated && self.progress.best.is_none_or(|(best, _)| fitness > best);
         if better {
             self.progress.best = Some((fitness, row.epoch));
         }
@@ -409,24 +416,29 @@ impl Run {
             return Ok(());
         }
         results::append(&self.folder.results(), row)?;
-        write_last(&self.folder.last(), &self.header, &self.learner, &self.progress)?;
-        info!(
-            "epoch {}/{}: mAP50 {:.3}, mAP50-95 {:.3}, precision {:.3}, recall {:.3}, {:.1} pairs/s{}",
-            row.epoch,
-            self.plan.recipe.epochs,
-            row.map50,
-            row.map50_95,
-            row.precision,
-            row.recall,
-            row.pairs_per_s,
-            if better { " (best)" } else { "" },
-        );
+        if self.plan.recipe.is_due(self.plan.recipe.save_every, row.epoch - 1) || self.is_stale() {
+            write_last(&self.folder.last(), &self.header, &self.learner, &self.progress)?;
+            self.watch.saved = row.epoch;
+        }
+        let found = match validated {
+            true => format!(
+                "mAP50 {:.3}, mAP50-95 {:.3}, precision {:.3}, recall {:.3}",
+                row.map50, row.map50_95, row.precision, row.recall
+            ),
+            false => format!("box {:.3} cls {:.3} dfl {:.3}", row.train[0], row.train[1], row.train[2]),
+        };
+        let best = if better { " (best)" } else { "" };
+        let epochs = self.plan.recipe.epochs;
+        info!("epoch {}/{epochs}: {found}, {:.1} pairs/s{best}", row.epoch, row.pairs_per_s);
         Ok(())
     }
 
+    /// Whether patience has run out; only a validation can tell.
     fn is_stale(&self) -> bool {
-        let (patience, done) = (self.plan.recipe.patience, self.progress.epoch);
-        patience > 0 && self.progress.best.is_some_and(|(_, best)| done >= best + patience)
+        let (recipe, done) = (&self.plan.recipe, self.progress.epoch);
+        let validated = done > 0 && recipe.is_due(recipe.val_every, done - 1);
+        let without_better = |(_, best)| done >= best + recipe.patience;
+        recipe.patience > 0 && validated && self.progress.best.is_some_and(without_better)
     }
 
     /// Plots, and what each camera is worth with the best weights.
@@ -437,18 +449,16 @@ impl Run {
             self.learner.ema.parameters.assign(&best);
         }
         self.world.broadcast(&self.learner.ema.parameters.tensors)?;
-        let cameras: &[(&str, Modality)] = match self.header.modality {
-            None => &[("both", Modality::Both), ("RGB alone", Modality::Rgb), ("IR alone", Modality::Ir)],
-            Some(Camera::Rgb) => &[("RGB", Modality::Rgb)],
-            Some(Camera::Ir) => &[("IR", Modality::Ir)],
-        };
-        let measured = |&(name, modality)| Ok((name, self.validate(modality)?.metrics));
-        let seen = cameras.iter().map(measured).collect::<Result<Vec<_>, Error>>()?;
+        let measured = |&modality| Ok(Seen { modality, metrics: self.validate(modality)?.metrics });
+        let tests = closing::tests(self.header.modality).iter();
+        let seen = tests.map(measured).collect::<Result<Vec<_>, Error>>()?;
         if !self.world.is_main() {
             return Ok(());
         }
         let (fitness, epoch) = self.progress.best.unwrap_or_default();
-        crate::output::line(&table::modalities(&seen));
+        let report = closing::json(&seen, &self.setup.names, epoch, self.progress.seconds);
+        write_text(&self.folder.file("cameras.json"), &report)?;
+        crate::output::line(&closing::table(&seen));
         crate::output::line(&format!(
             "best epoch {epoch} (fitness {fitness:.4}) of {} in {:.0} s: {}",
             self.progress.epoch,

@@ -32,6 +32,20 @@ pub struct Outcome {
     pub losses: [f64; 3],
 }
 
+impl Outcome {
+    /// Of an epoch that is not validated: no value is a number.
+    pub fn unknown() -> Self {
+        let metrics = Metrics {
+            map50: f64::NAN,
+            map50_95: f64::NAN,
+            precision: f64::NAN,
+            recall: f64::NAN,
+            ..Metrics::default()
+        };
+        Outcome { metrics, losses: [f64::NAN; 3] }
+    }
+}
+
 /// What one rank found.
 #[derive(Serialize, Deserialize)]
 struct Part {

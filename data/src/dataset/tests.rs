@@ -265,3 +265,50 @@ fn the_shared_data_sets_open() {
     assert_eq!(counts("msrs/data.yaml"), (24, 6, 3));
     assert_eq!(counts("llvip_sample/data.yaml"), (2, 2, 1));
 }
+
+#[test]
+fn a_fold_is_a_stretch_of_every_source_and_its_files_make_a_data_set() {
+    let folder = Folder::new();
+    let names = |source: &str, split: &str, numbers: &[usize]| -> Vec<String> {
+        let one = |n| ["visible", "ir"].map(|kind| format!("{source}/{kind}/{split}/{n:03}.jpg"));
+        numbers.iter().flat_map(one).collect()
+    };
+    // The second half of road's frames is its validation, which is a stretch of its own among the others.
+    let files = [
+        names("road", "train", &[0, 1, 2, 7, 8, 9]),
+        names("road", "val", &[3, 4, 5, 6]),
+        names("night", "train", &[0, 1, 2, 3, 4, 5, 6]),
+    ]
+    .concat();
+    folder.touch(&files.iter().map(String::as_str).collect::<Vec<_>>());
+    let yaml = "names: [person]\nrgb: visible\nir: ir\ntrain: [road/visible/train, night/visible/train]\nval: road/visible\n";
+    let set = folder.open(yaml).expect("a good data.yaml");
+    let folds = set.folds(&[Split::Train, Split::Val], 5).expect("enough pairs");
+    let numbers = |pairs: &[PairFiles], source: &str| -> Vec<usize> {
+        let own = pairs.iter().filter(|p| p.rgb.components().any(|c| c.as_os_str() == source));
+        own.map(|p| p.rgb.file_stem().unwrap().to_str().unwrap().parse().unwrap()).collect()
+    };
+    for (k, fold) in folds.iter().enumerate() {
+        assert_eq!(numbers(&fold.test, "road"), [2 * k, 2 * k + 1], "a pair of two splits comes once");
+        assert_eq!(fold.train.len() + fold.test.len(), 17);
+        assert!(fold.test.iter().all(|pair| !fold.train.contains(pair)));
+    }
+    let night: Vec<usize> = folds.iter().flat_map(|fold| numbers(&fold.test, "night")).collect();
+    assert_eq!(night, [0, 1, 2, 3, 4, 5, 6]);
+    for (name, text) in set.fold_files("fold3", &folds[3]).expect("paths are text") {
+        folder.write(&format!("elsewhere/{name}"), text);
+    }
+    let again = DataSet::open(folder.path("elsewhere/fold3.yaml")).expect("a good data.yaml");
+    let sorted = |pairs: &[PairFiles]| {
+        let mut pairs = pairs.to_vec();
+        pairs.sort();
+        pairs
+    };
+    assert_eq!(sorted(&again.pairs(Split::Train).unwrap()), sorted(&folds[3].train));
+    assert_eq!(sorted(&again.pairs(Split::Val).unwrap()), sorted(&folds[3].test));
+    assert_eq!(again.names(), set.names());
+    for count in [0, 1, 11] {
+        let refused = set.folds(&[Split::Train, Split::Val], count).unwrap_err().to_string();
+        assert!(refused.contains("2 to 10 are possible"), "{refused}");
+    }
+}

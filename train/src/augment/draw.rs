@@ -4,7 +4,7 @@
 //! threads, nor ranks, nor the order of a batch can change it.
 
 use yf_data::random::Random;
-use yf_plan::Recipe;
+use yf_plan::{Modality, Recipe};
 
 /// How strong the augmentation is. Ranges are those of [`Recipe::check`].
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,10 @@ pub struct Augmentation {
     pub ir_brightness: f64,
     /// Gain of the infrared contrast: a factor on the distance from the border's grey.
     pub ir_contrast: f64,
+    /// Chances that the RGB and that the infrared picture is blanked; together at most 1.
+    pub dropout: [f64; 2],
+    /// Largest shift of infrared against RGB in x and y, as a fraction of a source's longer side.
+    pub ir_shift: f64,
 }
 
 impl From<&Recipe> for Augmentation {
@@ -35,6 +39,8 @@ impl From<&Recipe> for Augmentation {
             hsv: [recipe.hsv_h, recipe.hsv_s, recipe.hsv_v],
             ir_brightness: recipe.ir_brightness,
             ir_contrast: recipe.ir_contrast,
+            dropout: [recipe.rgb_dropout, recipe.ir_dropout],
+            ir_shift: recipe.ir_shift,
         }
     }
 }
@@ -56,6 +62,8 @@ impl Augmentation {
             hsv: [0.0; 3],
             ir_brightness: 0.0,
             ir_contrast: 0.0,
+            dropout: [0.0; 2],
+            ir_shift: 0.0,
         }
     }
 
@@ -90,6 +98,10 @@ pub struct Draw {
     /// Whether left and right change places.
     pub(super) flip: bool,
     pub(super) photometry: Photometry,
+    /// Which cameras are seen; the other's picture is blank.
+    pub(super) seen: Modality,
+    /// Shift of infrared against RGB in x and y, a fraction of a source's longer side.
+    pub(super) ir_shift: [f64; 2],
 }
 
 impl Draw {
@@ -101,9 +113,10 @@ impl Draw {
         picture: usize,
         partners: &[usize],
     ) -> Self {
-        // Layout, geometry and colour draw from streams of their own: closing one leaves the others as they were.
+        // Layout, geometry, colour and cameras draw from streams of their own: closing one leaves the others as they were.
         let stream = |purpose: u64| Random::keyed(&[seed, epoch as u64, picture as u64, purpose]);
-        let (mut layout, mut geometry, mut colour) = (stream(1), stream(2), stream(3));
+        let (mut layout, mut geometry, mut colour, mut cameras) =
+            (stream(1), stream(2), stream(3), stream(4));
         let mut pictures = vec![picture];
         if layout.chance(augmentation.mosaic as f32) {
             pictures.extend((0..3).map(|_| partners[layout.below(partners.len())]));
@@ -119,6 +132,8 @@ impl Draw {
                 ir_brightness: factor(&mut colour, augmentation.ir_brightness),
                 ir_contrast: factor(&mut colour, augmentation.ir_contrast),
             },
+            seen: seen(&mut cameras, augmentation.dropout),
+            ir_shift: [(); 2].map(|()| symmetric(&mut cameras, augmentation.ir_shift)),
         }
     }
 
@@ -126,6 +141,18 @@ impl Draw {
     /// right before the flip), of which the first is the picture it was drawn for. An index may come twice.
     pub fn pictures(&self) -> &[usize] {
         &self.pictures
+    }
+}
+
+/// Which cameras are left when each may fail, never both.
+fn seen(random: &mut Random, [rgb, ir]: [f64; 2]) -> Modality {
+    let drawn = f64::from(random.unit());
+    if drawn < rgb {
+        Modality::Ir
+    } else if drawn < rgb + ir {
+        Modality::Rgb
+    } else {
+        Modality::Both
     }
 }
 
@@ -183,6 +210,24 @@ mod tests {
         assert!((mean(&|d| d.pictures[2] as f64) - 2000.0).abs() < 80.0);
         assert!((mean(&|d| d.centre[1]) - 1.0).abs() < 0.02);
         assert!(draws.iter().all(|d| (0.3..=1.7).contains(&d.photometry.hsv[1])));
+    }
+
+    #[test]
+    fn cameras_fail_as_often_as_told_and_change_no_other_draw() {
+        let told = Augmentation { dropout: [0.3, 0.1], ir_shift: 0.02, ..Augmentation::default() };
+        let draws: Vec<Draw> = (0..4000).map(|i| Draw::new(&told, 0, 0, i, &all(4000))).collect();
+        let part = |seen| draws.iter().filter(|d| d.seen == seen).count() as f64 / 4000.0;
+        assert!((part(Modality::Ir) - 0.3).abs() < 0.03, "{}", part(Modality::Ir));
+        assert!((part(Modality::Rgb) - 0.1).abs() < 0.02, "{}", part(Modality::Rgb));
+        let shifts: Vec<f64> = draws.iter().flat_map(|d| d.ir_shift).collect();
+        assert!(shifts.iter().all(|s| s.abs() <= 0.02) && shifts.iter().any(|s| *s > 0.019));
+        for (i, with) in draws.iter().enumerate().take(50) {
+            let without = Draw::new(&Augmentation::default(), 0, 0, i, &all(4000));
+            assert_eq!((without.seen, without.ir_shift), (Modality::Both, [0.0; 2]));
+            assert_eq!(Draw { seen: with.seen, ir_shift: with.ir_shift, ..without }, *with);
+        }
+        let blind = Augmentation { dropout: [1.0, 0.0], ..Augmentation::default() };
+        assert!((0..500).all(|i| Draw::new(&blind, 0, 0, i, &all(500)).seen == Modality::Ir));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 use yf_data::letterbox::BORDER;
+use yf_plan::Modality;
 
 use super::plan::{Axis, SamplePlan, Tile};
 
@@ -18,6 +19,7 @@ struct TileWords {
     base: i64,
     scale: [f64; 2],
     offset: [f64; 2],
+    ir_shift: [f64; 2],
     stride: i32,
     from: [i32; 2],
     to: [i32; 2],
@@ -34,7 +36,7 @@ pub struct PlanWords {
     hsv: [f32; 3],
     ir_gain: f32,
     ir_level: f32,
-    unused: i32,
+    dead: i32,
 }
 
 /// 32-bit words of a [`PlanWords`].
@@ -93,8 +95,18 @@ impl PlanWords {
         let grey = f32::from(BORDER) / 255.0;
         words.hsv = photometry.hsv;
         words.ir_gain = photometry.ir_contrast * photometry.ir_brightness;
+        words.dead = dead(plan.seen);
         words.ir_level = grey * (1.0 - photometry.ir_contrast) * photometry.ir_brightness;
         words
+    }
+}
+
+/// The sampler's number of the camera that is not seen.
+pub(super) fn dead(seen: Modality) -> i32 {
+    match seen {
+        Modality::Both => 0,
+        Modality::Ir => 1,
+        Modality::Rgb => 2,
     }
 }
 
@@ -105,6 +117,7 @@ fn tile_words(tile: &Tile, view: &View, place: &Place) -> TileWords {
         base: place.base,
         scale: tile.map.map(|axis| axis.scale),
         offset: tile.map.map(|axis| axis.offset),
+        ir_shift: tile.ir_shift,
         stride: place.stride as i32,
         from: ends(|r| r.start, [&view.output[0], &view.output[1]]),
         to: ends(|r| r.end, [&view.output[0], &view.output[1]]),
@@ -136,9 +149,12 @@ fn span(tile: &Tile, axis: usize, within: &Range<usize>) -> Option<(Range<usize>
     let [low, high] = tile.rect[axis];
     let start = first_centre_from(low, within.end).max(within.start);
     let output = start..first_centre_from(high, within.end);
-    // The map is monotone: the ends reach furthest.
+    // The map is monotone: the ends reach furthest, for either camera.
     let ends = [output.start, output.clone().next_back()?];
-    let ends = ends.map(|pixel| neighbours(tile.map[axis], pixel, tile.source[axis]));
+    let cameras = [0.0, tile.ir_shift[axis]];
+    let ends = cameras
+        .map(|shift| ends.map(|pixel| neighbours(tile.map[axis].moved(shift), pixel, tile.source[axis])));
+    let ends = ends.as_flattened();
     let window = ends.iter().map(|pair| pair.0).min()?..ends.iter().map(|pair| pair.1).max()? + 1;
     Some((output, window))
 }

@@ -6,6 +6,7 @@
 
 use yf_data::labels::BoxLabel;
 use yf_data::letterbox::Letterbox;
+use yf_plan::Modality;
 
 use super::draw::{Draw, Photometry};
 
@@ -19,6 +20,11 @@ pub struct Axis {
 }
 
 impl Axis {
+    /// The map to coordinates that are higher by `shift`.
+    pub fn moved(self, shift: f64) -> Self {
+        Axis { offset: self.offset + shift, ..self }
+    }
+
     /// Output coordinate of a source coordinate.
     pub fn to_output(self, source: f64) -> f64 {
         (source - self.offset) / self.scale
@@ -34,6 +40,8 @@ pub struct Tile {
     pub map: [Axis; 2],
     /// Ranges of x and y that show the source, cut at the canvas but not at the output.
     pub rect: [[f64; 2]; 2],
+    /// What infrared's source coordinates have more than RGB's, pixels in x and y.
+    pub ir_shift: [f64; 2],
 }
 
 /// How one output picture is put together.
@@ -49,6 +57,8 @@ pub struct SamplePlan {
     pub split: [f64; 2],
     /// Factors on the colours.
     pub photometry: Photometry,
+    /// Which cameras are seen; the other's picture is border everywhere.
+    pub seen: Modality,
 }
 
 /// Boxes that are not wider and higher than this many pixels are dropped.
@@ -89,7 +99,13 @@ impl SamplePlan {
                 });
                 let place = |axis: usize| forward[axis].place(origin[axis], fitted[axis], source[axis]);
                 let ((map_x, range_x), (map_y, range_y)) = (place(0), place(1));
-                Tile { source, map: [map_x, map_y], rect: [range_x, range_y] }
+                let longer = source[0].max(source[1]) as f64;
+                Tile {
+                    source,
+                    map: [map_x, map_y],
+                    rect: [range_x, range_y],
+                    ir_shift: draw.ir_shift.map(|fraction| fraction * longer),
+                }
             })
             .collect();
         let (quarters, split) = match (mosaic, draw.flip) {
@@ -97,7 +113,7 @@ impl SamplePlan {
             (true, true) => ([1, 0, 3, 2].map(Some), [0, 1].map(|axis| forward[axis].output(meeting[axis]))),
             (false, _) => ([Some(0), None, None, None], [f64::INFINITY; 2]),
         };
-        SamplePlan { size, tiles, quarters, split, photometry: draw.photometry.clone() }
+        SamplePlan { size, tiles, quarters, split, photometry: draw.photometry.clone(), seen: draw.seen }
     }
 
     /// Boxes of all tiles in the output, cut at its edges, without those of which too little is left:

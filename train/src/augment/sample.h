@@ -17,6 +17,7 @@ struct Tile {
   i64 base;          // where the word of the source's pixel (0, 0) would lie
   double scale[2];   // source = scale * output + offset, both continuous: pixel i covers i..i+1
   double offset[2];
+  double ir_shift[2]; // infrared's source has this added, in pixels
   int stride;        // words a row of the source
   int from[2];       // output pixels that show this source: from..to
   int to[2];
@@ -31,7 +32,7 @@ struct Plan {
   float hsv[3];      // factors on hue, saturation, value
   float ir_gain;     // infrared becomes gain * ir + level
   float ir_level;
-  int unused;
+  int dead;          // which camera is dead in this picture, where both are seen
 };
 
 struct Pixel {
@@ -56,8 +57,8 @@ struct Taps {
   float weight;
 };
 
-YF_FN Taps taps(const Tile& tile, int axis, int pixel) {
-  double at = tile.scale[axis] * (pixel + 0.5) + tile.offset[axis] - 0.5;
+YF_FN Taps taps(const Tile& tile, int axis, int pixel, double offset) {
+  double at = tile.scale[axis] * (pixel + 0.5) + offset - 0.5;
   // Beyond the outermost centres the edge pixel goes on.
   at = at < tile.low[axis] ? tile.low[axis] : at;
   at = at > tile.high[axis] ? tile.high[axis] : at;
@@ -73,7 +74,7 @@ YF_FN float channel(u32 word, int byte) { return (float)((word >> (8 * byte)) & 
 YF_FN float mixed(float a, float b, float weight) { return a + weight * (b - a); }
 
 YF_FN Pixel bilinear(const u32* words, const Tile& tile, int x, int y) {
-  Taps column = taps(tile, 0, x), row = taps(tile, 1, y);
+  Taps column = taps(tile, 0, x, tile.offset[0]), row = taps(tile, 1, y, tile.offset[1]);
   i64 upper = tile.base + (i64)row.first * tile.stride, lower = tile.base + (i64)row.second * tile.stride;
   u32 a = words[upper + column.first], b = words[upper + column.second];
   u32 c = words[lower + column.first], d = words[lower + column.second];
@@ -84,6 +85,16 @@ YF_FN Pixel bilinear(const u32* words, const Tile& tile, int x, int y) {
     values[byte] = mixed(over, under, row.weight) / 255.0f;
   }
   return Pixel{{values[0], values[1], values[2]}, values[3]};
+}
+
+// The infrared level where that camera looks a little aside.
+YF_FN float shifted_infrared(const u32* words, const Tile& tile, int x, int y) {
+  Taps column = taps(tile, 0, x, tile.offset[0] + tile.ir_shift[0]);
+  Taps row = taps(tile, 1, y, tile.offset[1] + tile.ir_shift[1]);
+  i64 upper = tile.base + (i64)row.first * tile.stride, lower = tile.base + (i64)row.second * tile.stride;
+  float over = mixed(channel(words[upper + column.first], 3), channel(words[upper + column.second], 3), column.weight);
+  float under = mixed(channel(words[lower + column.first], 3), channel(words[lower + column.second], 3), column.weight);
+  return mixed(over, under, row.weight) / 255.0f;
 }
 
 // Multiplies hue (which wraps), saturation and value (which stop at 1).
@@ -115,12 +126,14 @@ YF_FN Pixel sampled(const u32* words, const Plan& plan, int x, int y, int dead) 
     const Tile& tile = plan.tiles[t];
     if (x >= tile.from[0] && x < tile.to[0] && y >= tile.from[1] && y < tile.to[1]) {
       pixel = bilinear(words, tile, x, y);
+      if (tile.ir_shift[0] != 0.0 || tile.ir_shift[1] != 0.0) pixel.ir = shifted_infrared(words, tile, x, y);
       break;
     }
   }
   change_colour(pixel.rgb, plan.hsv);
   if (plan.ir_gain != 1.0f || plan.ir_level != 0.0f)
     pixel.ir = within_unit(pixel.ir * plan.ir_gain + plan.ir_level);
+  if (dead == NONE) dead = plan.dead;
   if (dead == RGB) pixel.rgb[0] = pixel.rgb[1] = pixel.rgb[2] = BORDER;
   if (dead == IR) pixel.ir = BORDER;
   return pixel;

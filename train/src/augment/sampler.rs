@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use tracing::warn;
 use yf_plan::Modality;
 
-use super::layout::PLAN_WORDS;
+use super::layout::{PLAN_WORDS, dead};
 use crate::torch::{Device, Kernel, Kind, Tensor, TorchError};
 
 /// The code of both.
@@ -109,7 +109,8 @@ impl Sampler {
         if self.kernel.is_some() { self.device } else { Device::Cpu }
     }
 
-    /// Samples all pictures; a camera that `modality` leaves out gives a picture of the border's grey. On a GPU this is
+    /// Samples all pictures; a camera that `modality` or, where that is both, a plan leaves out gives a
+    /// picture of the border's grey. On a GPU this is
     /// one launch on the current stream, which a graph can record.
     ///
     /// # Errors
@@ -158,15 +159,6 @@ fn number_of(kind: Kind) -> Result<c_int, TorchError> {
         Kind::Half => Ok(1),
         Kind::BFloat16 => Ok(2),
         other => Err(TorchError(format!("pictures cannot be {other:?}"))),
-    }
-}
-
-/// The kernel's number of the dead camera.
-fn dead(modality: Modality) -> c_int {
-    match modality {
-        Modality::Both => 0,
-        Modality::Ir => 1,
-        Modality::Rgb => 2,
     }
 }
 

@@ -25,6 +25,11 @@ fn geometry() -> Augmentation {
     Augmentation { hsv: [0.0; 3], ir_brightness: 0.0, ir_contrast: 0.0, ..Augmentation::default() }
 }
 
+/// All that there is, with cameras that fail and do not look where the other looks.
+fn everything() -> Augmentation {
+    Augmentation { dropout: [0.2; 2], ir_shift: 0.05, ..Augmentation::default() }
+}
+
 /// Where sources lie when they are sampled.
 #[derive(Clone, Copy, PartialEq)]
 enum Lying {
@@ -220,8 +225,11 @@ fn a_mosaic_shows_four_pictures_about_one_point() {
 #[test]
 fn pixels_are_interpolated_as_the_plan_says() {
     let pairs: Vec<Pair> = (0..4).map(|i| grey_pair(64, 40 + 3 * i, noise)).collect();
-    let some = draws(&geometry(), 8, 4);
+    let aside = Augmentation { ir_shift: 0.05, ..geometry() };
+    let some = [draws(&geometry(), 4, 4), draws(&aside, 8, 4)].concat();
     let (out, planned) = on_cpu(&some, &pairs, 64);
+    assert!(values(&out.rgb.narrow(0, 0, 4)) == values(&out.ir.narrow(0, 0, 4)));
+    assert!(values(&out.rgb.narrow(0, 4, 8)) != values(&out.ir.narrow(0, 4, 8)));
     for (at, (draw, plan)) in some.iter().zip(&planned).enumerate() {
         let is = values(&out.ir.select(0, at as i64).select(0, 0));
         for (i, is) in is.into_iter().enumerate() {
@@ -243,7 +251,8 @@ fn by_definition(plan: &SamplePlan, draw: &Draw, pairs: &[Pair], at: [f64; 2]) -
     if (0..2).any(|axis| at[axis] < tile.rect[axis][0] || at[axis] >= tile.rect[axis][1]) {
         return 114.0 / 255.0;
     }
-    let source = [0, 1].map(|axis| tile.map[axis].scale * at[axis] + tile.map[axis].offset - 0.5);
+    let source = [0, 1]
+        .map(|axis| tile.map[axis].scale * at[axis] + tile.map[axis].offset + tile.ir_shift[axis] - 0.5);
     let ir = &pairs[draw.pictures()[index]].ir;
     let pixel = |x: f64, y: f64| {
         let inside = |v: f64, side: usize| v.clamp(0.0, side as f64 - 1.0) as usize;
@@ -259,7 +268,7 @@ fn by_definition(plan: &SamplePlan, draw: &Draw, pairs: &[Pair], at: [f64; 2]) -
 #[test]
 fn windows_show_what_whole_pictures_show() {
     let pairs: Vec<Pair> = (0..6).map(|i| grey_pair(64, 40 + i, noise)).collect();
-    let some = draws(&Augmentation::default(), 12, 6);
+    let some = draws(&everything(), 12, 6);
     let [packed, whole] = [Lying::Packed, Lying::Whole].map(|lying| {
         let (plans, pixels, _) = laid(&some, &pairs, 64, lying);
         sampled(&plans, &pixels, some.len(), 64, Kind::Float)
@@ -323,6 +332,28 @@ fn what_does_not_fit_is_refused() {
     assert!(refused(&good(2), &plans.to_kind(Kind::Int64)).contains("words of plans"));
     let rows = Pictures { rgb: good(2).rgb.contiguous(), ir: good(2).ir.contiguous() };
     assert!(refused(&rows, &plans).contains("channels innermost"));
+}
+
+#[test]
+fn a_camera_that_fails_in_one_picture_is_grey_there_alone() {
+    let pairs = vec![grey_pair(32, 32, noise); 40];
+    let some = draws(&everything(), 40, 40);
+    let (plans, pixels, _) = laid(&some, &pairs, 32, Lying::Packed);
+    let grey = |t: &Tensor, at: usize| values(&t.get(at as i64)).iter().all(|v| *v == 114.0 / 255.0);
+    let out = sampled(&plans, &pixels, 40, 32, Kind::Float);
+    for (at, draw) in some.iter().enumerate() {
+        let dead = [grey(&out.rgb, at), grey(&out.ir, at)];
+        assert_eq!(dead, [draw.seen == Modality::Ir, draw.seen == Modality::Rgb]);
+    }
+    assert!([Modality::Ir, Modality::Rgb, Modality::Both].iter().all(|m| some.iter().any(|d| d.seen == *m)));
+    // Where only one camera is seen at all, it never fails.
+    let into = Pictures::empty(40, 32, Kind::Float, Device::Cpu).unwrap();
+    // SAFETY: made by `laid`.
+    unsafe {
+        Sampler::open(Device::Cpu).sample(Words { plans: &plans, pixels: &pixels }, Modality::Ir, &into)
+    }
+    .unwrap();
+    assert!((0..40).all(|at| grey(&into.rgb, at) && !grey(&into.ir, at)));
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn a_gpu_computes_what_the_cpu_computes() {
             rgb: grey_pair(640, 500 + i, noise).rgb,
         })
         .collect();
-    let some = draws(&Augmentation::default(), 12, 6);
+    let some = draws(&everything(), 12, 6);
     let sampler = Sampler::open(device);
     assert_eq!(sampler.place(), device, "the kernel was compiled");
     let (plans, pixels, _) = laid(&some, &pairs, 640, Lying::Packed);

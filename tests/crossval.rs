@@ -1,0 +1,83 @@
+//! Cross-validation through the binary: folds, runs side by side, results, and going on after an interruption.
+
+mod common;
+
+use std::fs;
+
+use common::{Dir, Ran, trainer};
+use serde_json::Value;
+
+const EXPERIMENT: &str = "\
+data: ../pairs/data.yaml
+folds: 2
+seeds: [3]
+train: {epochs: 1, batch: 4, imgsz: 64}
+variants:
+  ir-only: {model: yolov8-n, modality: ir}
+  mid: {model: mid-n, modality-dropout: 0.5}
+";
+
+fn crossval(dir: &Dir, more: &[&str]) -> Ran {
+    let line = ["crossval", "run", "experiments/small.yaml", "--device", "cpu", "--jobs", "2"];
+    dir.yf(&[&line[..], more].concat())
+}
+
+fn results(dir: &Dir) -> Vec<Value> {
+    let text = fs::read_to_string(dir.join("runs/crossval/small/results.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_variant_runs_on_every_fold_once() {
+    let Some(_) = trainer() else { return };
+    let dir = Dir::new();
+    dir.synth(10);
+    dir.write("experiments/small.yaml", EXPERIMENT);
+    let planned = crossval(&dir, &["--dry-run"]).succeeds().stdout();
+    assert_eq!(planned.lines().count(), 4, "{planned}");
+    crossval(&dir, &["--only", "mid"]).succeeds();
+    assert_eq!(results(&dir).len(), 2);
+    // As if the process had been killed in the middle of a run.
+    let run = dir.join("runs/crossval/small/runs/ir-only-fold0-seed3");
+    fs::create_dir_all(run.join("weights")).unwrap();
+    fs::write(run.join("args.toml"), "half").unwrap();
+    let told = crossval(&dir, &[]).succeeds().stderr();
+    assert!(told.contains("2 of 4 runs are done") && told.contains("2/2 ir-only"), "{told}");
+    let found = results(&dir);
+    let cameras = |trial: &Value| trial["cameras"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    for trial in &found {
+        let tested = if trial["variant"] == "mid" { vec!["both", "rgb", "ir"] } else { vec!["ir"] };
+        assert_eq!(cameras(trial), tested);
+        assert_eq!((&trial["epoch"], &trial["pairs"]), (&1.into(), &serde_json::json!([5, 5])));
+    }
+    let args = fs::read_to_string(run.join("args.toml")).unwrap();
+    assert!(args.contains("seed = 3") && args.contains("val_every = 0"), "{args}");
+    let files = |name: &str| run.join("weights").join(name).exists();
+    assert!(files("best.safetensors") && !files("last.safetensors"));
+    // Nothing is left to do, and nothing is done under a name that means something else now.
+    assert!(crossval(&dir, &["--dry-run"]).succeeds().stdout().is_empty());
+    dir.write("experiments/small.yaml", EXPERIMENT.replace("0.5", "0.25"));
+    crossval(&dir, &[]).refuses(2, &["'mid'", "another name"]);
+    dir.write("experiments/small.yaml", EXPERIMENT.replace("folds: 2", "folds: 2\nsplits: [train]"));
+    crossval(&dir, &[]).refuses(2, &["of other pairs", "--out"]);
+}
+
+#[test]
+fn an_experiment_that_cannot_be_run_is_refused_before_anything_runs() {
+    let dir = Dir::new();
+    dir.synth(10);
+    for (from, to, words) in [
+        ("folds: 2", "folds: 11", ["10 pairs", "2 to 10"]),
+        ("modality-dropout: 0.5", "modality-dropout: 1.5", ["variant 'mid'", "modality-dropout"]),
+        ("model: mid-n", "model: mid-n, seed: 4", ["variant 'mid'", "--seed is set by"]),
+        ("model: mid-n", "modle: mid-n", ["variant 'mid'", "--modle"]),
+        ("../pairs/data.yaml", "pairs.yaml", ["experiments/pairs.yaml", "no such file"]),
+        ("batch: 4", "batch: auto", ["variant 'ir-only'", "name a number"]),
+    ] {
+        dir.write("experiments/small.yaml", EXPERIMENT.replace(from, to));
+        crossval(&dir, &[]).refuses(2, &words);
+    }
+    dir.write("experiments/small.yaml", EXPERIMENT);
+    crossval(&dir, &["--only", "early"]).refuses(2, &["no such variant", "ir-only, mid"]);
+    crossval(&dir, &["--part", "3/2"]).ends_with(2);
+}
