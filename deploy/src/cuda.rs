@@ -105,19 +105,18 @@ impl Gpu {
         Ok(HostMemory { start, bytes, gpu: Arc::clone(self) })
     }
 
-    /// Copies to the device; the source may be changed before the copy has arrived only after [`wait`](Self::wait).
+    /// Begins to copy to the device: quickest from [`HostMemory`], which may only be changed after [`wait`](Self::wait).
     ///
     /// # Safety
     /// `to` is the address of as many bytes on this GPU, which nothing uses meanwhile, and `from` lives until then.
     ///
     /// # Errors
     /// What the driver reports.
-    pub unsafe fn upload(&self, from: &HostMemory, to: u64) -> Result<(), CudaError> {
+    pub unsafe fn upload(&self, from: &[u8], to: u64) -> Result<(), CudaError> {
         self.enter()?;
         // SAFETY: promised by the caller.
-        let status = unsafe {
-            (self.call.to_device)(to, from.start.as_ptr().cast(), from.bytes, std::ptr::null_mut())
-        };
+        let status =
+            unsafe { (self.call.to_device)(to, from.as_ptr().cast(), from.len(), std::ptr::null_mut()) };
         check("copy to the GPU", status)
     }
 
@@ -128,11 +127,11 @@ impl Gpu {
     ///
     /// # Errors
     /// What the driver reports.
-    pub unsafe fn download(&self, from: u64, to: &mut HostMemory) -> Result<(), CudaError> {
+    pub unsafe fn download(&self, from: u64, to: &mut [u8]) -> Result<(), CudaError> {
         self.enter()?;
         // SAFETY: promised by the caller.
         let status =
-            unsafe { (self.call.to_host)(to.start.as_ptr().cast(), from, to.bytes, std::ptr::null_mut()) };
+            unsafe { (self.call.to_host)(to.as_mut_ptr().cast(), from, to.len(), std::ptr::null_mut()) };
         check("copy from the GPU", status)?;
         self.wait()
     }

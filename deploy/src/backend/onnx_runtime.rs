@@ -16,7 +16,7 @@ use super::library::{self, Found};
 use super::{Backend, Options, Pixels, Transfers, batches};
 use crate::DeployError;
 use crate::model::{Model, ModelInfo};
-use device::Device;
+use device::{Device, Maker};
 
 /// What ONNX Runtime computes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +54,15 @@ impl Provider {
 /// A network in ONNX Runtime.
 pub struct OnnxRuntime {
     info: ModelInfo,
-    // Goes before the session whose memory it holds.
-    device: Option<Device>,
-    session: Session,
+    runs: Runs,
     provider: Provider,
     file: PathBuf,
+}
+
+/// Where inputs and outputs are.
+enum Runs {
+    Host(Session),
+    Device(Device),
 }
 
 impl OnnxRuntime {
@@ -69,30 +73,36 @@ impl OnnxRuntime {
     /// where it does not take the model or the provider does not start, or does not take every operator. A provider
     /// that was asked for is never replaced by another.
     pub fn new(model: Model, provider: Provider, options: &Options) -> Result<Self, DeployError> {
-        let Model { info, bytes } = model;
         let runtime = load(options)?;
         if let Some(why) = provider.missing(&runtime.file) {
             return Err(DeployError::Library(why));
         }
-        let refused = |e: String| failed(&info, explain(provider, &e));
-        let session = session(&runtime.environment, &info, &bytes, provider, options)
-            .map_err(|e| refused(e.message().to_owned()))?;
-        let device = match provider {
-            Provider::Cpu => None,
-            Provider::Cuda | Provider::TensorRt => Some(Device::cuda(&session).map_err(refused)?),
+        let info = model.info.clone();
+        let file = runtime.file.clone();
+        let make = maker(runtime.environment, model, provider, options.threads);
+        let runs = match provider {
+            Provider::Cpu => make().map(Runs::Host).map_err(|e| e.message().to_owned()),
+            Provider::Cuda | Provider::TensorRt => Device::cuda(make).map(Runs::Device),
         };
-        Ok(Self { info, session, provider, file: runtime.file, device })
+        let runs = runs.map_err(|e| failed(&info, explain(provider, &e)))?;
+        Ok(Self { info, runs, provider, file })
     }
+}
+
+/// Something that makes sessions of a model.
+fn maker(environment: Environment, model: Model, provider: Provider, threads: Option<usize>) -> Maker {
+    Box::new(move || session(&environment, &model, provider, threads))
 }
 
 #[cfg(test)]
 impl OnnxRuntime {
     /// On the processor, through the memory that a device would be given.
     pub(super) fn bound_on_cpu(model: Model, options: &Options) -> Result<Self, DeployError> {
-        let mut cpu = Self::new(model, Provider::Cpu, options)?;
-        let device = Device::cpu(&cpu.session);
-        cpu.device = Some(device.map_err(|e| failed(&cpu.info, e))?);
-        Ok(cpu)
+        let Runtime { file, environment } = load(options)?;
+        let info = model.info.clone();
+        let device = Device::cpu(maker(environment, model, Provider::Cpu, options.threads));
+        let runs = Runs::Device(device.map_err(|e| failed(&info, e))?);
+        Ok(Self { info, runs, provider: Provider::Cpu, file })
     }
 }
 
@@ -110,31 +120,35 @@ impl Backend for OnnxRuntime {
     }
 
     fn run(&mut self, pictures: [Pixels<'_>; 2], batch: usize) -> Result<Vec<f32>, DeployError> {
-        let Self { info, session, device, .. } = self;
-        match device {
-            None => batches::run(
+        let Self { info, runs, .. } = self;
+        match runs {
+            Runs::Host(session) => batches::run(
                 info,
                 pictures,
                 batch,
                 |left| left,
                 |pictures, batch| run_session(session, info, pictures, batch).map_err(|e| failed(info, e)),
             ),
-            Some(device) => {
+            Runs::Device(device) => {
                 device.start();
-                batches::run(info, pictures, batch, device::size_for, |pictures, batch| {
-                    device.run(session, info, pictures, batch).map_err(|e| failed(info, e.to_string()))
+                let size = |left: usize| left.min(device::MAX_SIZE);
+                batches::run(info, pictures, batch, size, |pictures, batch| {
+                    device.run(info, pictures, batch).map_err(|e| failed(info, e.to_string()))
                 })
             }
         }
     }
 
     fn best_batch(&self) -> usize {
-        let any = if self.device.is_some() { 16 } else { 1 };
+        let any = if matches!(self.runs, Runs::Device(_)) { 16 } else { 1 };
         self.info.batch.unwrap_or(any)
     }
 
     fn transfers(&self) -> Option<Transfers> {
-        self.device.as_ref().map(Device::transfers)
+        match &self.runs {
+            Runs::Host(_) => None,
+            Runs::Device(device) => Some(device.transfers()),
+        }
     }
 }
 
@@ -165,13 +179,12 @@ fn run_session(
 
 fn session(
     environment: &Environment,
-    info: &ModelInfo,
-    bytes: &[u8],
+    Model { info, bytes }: &Model,
     provider: Provider,
-    options: &Options,
+    threads: Option<usize>,
 ) -> ort::Result<Session> {
     let mut builder = Session::builder(environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
-    if let Some(threads) = options.threads {
+    if let Some(threads) = threads {
         builder = builder.with_intra_threads(threads)?;
     }
     if provider != Provider::Cpu {

@@ -1,9 +1,10 @@
 //! Inputs and output in the memory of a device, at addresses that stay: what a CUDA graph needs.
 //!
-//! For every size of batch there is one set of tensors, bound once. A run writes the pictures into page-locked memory,
-//! copies them to the device, runs the network there, and copies the output back. A batch that is no power of two is
-//! run in parts that are, so that a network which takes any batch keeps a handful of sets (and of recorded graphs, each
-//! under its own number), not one for every length of a folder's end.
+//! For every size of batch there is a session of its own, with its tensors bound once: sessions share no buffers, while one
+//! that had recorded a graph of one size and then ran another would replay the first over memory that was given back. A
+//! run writes the pictures into page-locked memory, copies them to the device, runs the network there, and copies the
+//! output back. A batch goes to the smallest set that is not much too large for it, with old pictures in the places that
+//! are left; so a few sets (and recorded graphs) serve all lengths of a folder's end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,18 +19,27 @@ use crate::cuda::{CudaError, Gpu, HostMemory};
 use crate::model::{ModelInfo, Values};
 
 /// More pictures at once bring nothing more.
-const MAX_SIZE: usize = 64;
+pub(super) const MAX_SIZE: usize = 64;
+/// A set may have so many times the places that a batch needs.
+const LOOSE: usize = 4;
 
-/// Pictures to run at once of those that are left.
-pub(super) fn size_for(left: usize) -> usize {
-    1 << left.clamp(1, MAX_SIZE).ilog2()
+/// Makes one more session of a model.
+pub(super) type Maker = Box<dyn Fn() -> ort::Result<Session> + Send>;
+
+/// Places for a batch of `count`, with sets of these sizes there already: one of them, or a new one.
+fn size_for(count: usize, mut there: impl Iterator<Item = usize>) -> usize {
+    let fits = |size: &usize| (count..=LOOSE * count).contains(size);
+    there.find(fits).unwrap_or_else(|| count.next_power_of_two())
 }
 
-/// The memory of a device, and what is bound in it.
+/// A device, and what is bound in its memory, by size of batch.
 pub(super) struct Device {
-    memory: Allocator,
-    link: Link,
     sets: BTreeMap<usize, Bound>,
+    /// A session that waits for its first batch.
+    spare: Option<Session>,
+    make: Maker,
+    place: AllocationDevice<'static>,
+    link: Link,
     spent: Transfers,
 }
 
@@ -51,22 +61,25 @@ enum Staging {
 }
 
 impl Device {
-    /// The memory of the first GPU, for a session on it.
-    pub fn cuda(session: &Session) -> Result<Self, String> {
+    /// The first GPU.
+    ///
+    /// # Errors
+    /// Where there is none, or it does not take the model.
+    pub fn cuda(make: Maker) -> Result<Self, String> {
+        let session = make().map_err(|e| e.message().to_owned())?;
         let gpu = Gpu::open(0).map_err(|e| e.to_string())?;
-        Self::new(session, AllocationDevice::CUDA, Link::Cuda(gpu)).map_err(|e| e.to_string())
+        Ok(Self::new(session, make, AllocationDevice::CUDA, Link::Cuda(gpu)))
     }
 
-    /// The memory of the processor, as if it were a device.
+    /// The processor, as if it were a device.
     #[cfg(test)]
-    pub fn cpu(session: &Session) -> Result<Self, String> {
-        Self::new(session, AllocationDevice::CPU, Link::Same).map_err(|e| e.to_string())
+    pub fn cpu(make: Maker) -> Result<Self, String> {
+        let session = make().map_err(|e| e.message().to_owned())?;
+        Ok(Self::new(session, make, AllocationDevice::CPU, Link::Same))
     }
 
-    fn new(session: &Session, device: AllocationDevice<'static>, link: Link) -> ort::Result<Self> {
-        let info = MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default)?;
-        let memory = Allocator::new(session, info)?;
-        Ok(Self { memory, link, sets: BTreeMap::new(), spent: Transfers::default() })
+    fn new(session: Session, make: Maker, place: AllocationDevice<'static>, link: Link) -> Self {
+        Self { sets: BTreeMap::new(), spare: Some(session), make, place, link, spent: Transfers::default() }
     }
 
     /// Begins to count the time of a run anew.
@@ -79,31 +92,30 @@ impl Device {
         self.spent
     }
 
-    /// Runs one batch of exactly this size.
-    pub fn run(
-        &mut self,
-        session: &mut Session,
-        info: &ModelInfo,
-        pictures: &[Pixels<'_>],
-        batch: usize,
-    ) -> ort::Result<Vec<f32>> {
-        if !self.sets.contains_key(&batch) {
-            self.sets.insert(batch, Bound::new(session, info, batch, &self.memory, &self.link)?);
+    /// Runs a batch of at most [`MAX_SIZE`], or of the size that the model is fixed to.
+    pub fn run(&mut self, info: &ModelInfo, pictures: &[Pixels<'_>], batch: usize) -> ort::Result<Vec<f32>> {
+        let size = info.batch.unwrap_or_else(|| size_for(batch, self.sets.keys().copied()));
+        if !self.sets.contains_key(&size) {
+            let session = self.spare.take().map_or_else(&self.make, Ok)?;
+            self.sets.insert(size, Bound::new(session, info, size, self.place.clone(), &self.link)?);
         }
-        match self.sets.get_mut(&batch) {
-            Some(set) => set.run(session, pictures, &self.link, &mut self.spent),
+        let output = batch * info.output_len();
+        match self.sets.get_mut(&size) {
+            Some(set) => set.run(pictures, output, &self.link, &mut self.spent),
             None => Ok(Vec::new()),
         }
     }
 }
 
-/// The tensors for one size of batch.
+/// A session and its tensors, for one size of batch.
 struct Bound {
     inputs: Vec<Input>,
     output: Tensor<f32>,
     result: Staging,
     binding: IoBinding,
     options: RunOptions,
+    // Last: the tensors are in its memory.
+    session: Session,
 }
 
 /// An input: where it is written, and where the network reads it.
@@ -114,12 +126,14 @@ struct Input {
 
 impl Bound {
     fn new(
-        session: &Session,
+        session: Session,
         info: &ModelInfo,
         batch: usize,
-        memory: &Allocator,
+        place: AllocationDevice<'static>,
         link: &Link,
     ) -> ort::Result<Self> {
+        let place = MemoryInfo::new(place, 0, AllocatorType::Device, MemoryType::Default)?;
+        let memory = Allocator::new(&session, place)?;
         let (kind, bytes) = match info.values {
             Values::Floats => (TensorElementType::Float32, size_of::<f32>()),
             Values::Bytes => (TensorElementType::Uint8, 1),
@@ -128,24 +142,22 @@ impl Bound {
         let mut inputs = Vec::with_capacity(info.input_names.len());
         for (index, name) in info.input_names.iter().enumerate() {
             let shape = info.input_shape(index, batch);
-            let device = DynTensor::new(memory, kind, shape)?;
+            let device = DynTensor::new(&memory, kind, shape)?;
             binding.bind_input(name, &device)?;
             inputs.push(Input { host: link.staging(shape.iter().product::<usize>() * bytes)?, device });
         }
         let shape = info.output_shape(batch);
-        let mut output = Tensor::<f32>::new(memory, shape)?;
+        let mut output = Tensor::<f32>::new(&memory, shape)?;
         binding.bind_output(&info.output_name, &mut output)?;
         let result = link.staging(shape.iter().product::<usize>() * size_of::<f32>())?;
-        let mut options = RunOptions::new()?;
-        // Each size is recorded under a number of its own; a provider that records nothing does not look.
-        options.set("gpu_graph_id", batch.to_string())?;
-        Ok(Self { inputs, output, result, binding, options })
+        Ok(Self { inputs, output, result, binding, options: RunOptions::new()?, session })
     }
 
+    /// Runs the pictures; the first `output` values of what comes out are theirs.
     fn run(
         &mut self,
-        session: &mut Session,
         pictures: &[Pixels<'_>],
+        output: usize,
         link: &Link,
         spent: &mut Transfers,
     ) -> ort::Result<Vec<f32>> {
@@ -154,11 +166,12 @@ impl Bound {
             link.wait()
         })?;
         timed(&mut spent.compute, || {
-            session.run_binding_with_options(&self.binding, &self.options).map(drop)
+            self.session.run_binding_with_options(&self.binding, &self.options).map(drop)
         })?;
         timed(&mut spent.download, || {
-            link.download(self.output.data_ptr() as u64, &mut self.result)?;
-            Ok(bytemuck::cast_slice(self.result.bytes()).to_vec())
+            let bytes = output * size_of::<f32>();
+            link.download(self.output.data_ptr() as u64, &mut self.result, bytes)?;
+            Ok(bytemuck::cast_slice(&self.result.bytes()[..bytes]).to_vec())
         })
     }
 }
@@ -169,8 +182,8 @@ impl Input {
             Pixels::Floats(data) => bytemuck::cast_slice(data),
             Pixels::Bytes(data) => data,
         };
-        self.host.bytes_mut().copy_from_slice(pixels);
-        link.upload(&self.host, self.device.data_ptr_mut() as u64)
+        self.host.bytes_mut()[..pixels.len()].copy_from_slice(pixels);
+        link.upload(&self.host, self.device.data_ptr_mut() as u64, pixels.len())
     }
 }
 
@@ -201,18 +214,18 @@ impl Link {
         }
     }
 
-    /// Begins to copy into a tensor of the device, which has as many bytes.
-    fn upload(&self, from: &Staging, to: u64) -> ort::Result<()> {
+    /// Begins to copy so many bytes into a tensor of the device, which has as many.
+    fn upload(&self, from: &Staging, to: u64, bytes: usize) -> ort::Result<()> {
         match (self, from) {
             (Link::Cuda(gpu), Staging::Pinned(memory)) => {
                 // SAFETY: the tensor is bound to this memory's size, and no run is under way.
-                unsafe { gpu.upload(memory, to) }.map_err(of_cuda)
+                unsafe { gpu.upload(&memory[..bytes], to) }.map_err(of_cuda)
             }
             #[cfg(test)]
             _ => {
                 // SAFETY: as above; both are memory of the host.
                 unsafe {
-                    std::ptr::copy_nonoverlapping(from.bytes().as_ptr(), to as *mut u8, from.bytes().len());
+                    std::ptr::copy_nonoverlapping(from.bytes().as_ptr(), to as *mut u8, bytes);
                 }
                 Ok(())
             }
@@ -228,16 +241,16 @@ impl Link {
         }
     }
 
-    /// Copies a tensor of the device, which has as many bytes.
-    fn download(&self, from: u64, to: &mut Staging) -> ort::Result<()> {
+    /// Copies so many bytes of a tensor of the device, which has as many.
+    fn download(&self, from: u64, to: &mut Staging, bytes: usize) -> ort::Result<()> {
         match (self, to) {
             (Link::Cuda(gpu), Staging::Pinned(memory)) => {
                 // SAFETY: the tensor is bound to this memory's size, and the run that wrote it is over.
-                unsafe { gpu.download(from, memory) }.map_err(of_cuda)
+                unsafe { gpu.download(from, &mut memory[..bytes]) }.map_err(of_cuda)
             }
             #[cfg(test)]
             (_, to) => {
-                let to = to.bytes_mut();
+                let to = &mut to.bytes_mut()[..bytes];
                 // SAFETY: as above; both are memory of the host.
                 unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to.as_mut_ptr(), to.len()) };
                 Ok(())
@@ -262,7 +275,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_powers_of_two() {
-        assert_eq!([1, 2, 3, 7, 8, 63, 64, 1000].map(size_for), [1, 2, 2, 4, 8, 32, 64, 64]);
+    fn a_batch_takes_a_set_that_is_there_if_it_is_not_much_too_large() {
+        let size = |count, there: &[usize]| size_for(count, there.iter().copied());
+        assert_eq!([1, 2, 3, 8, 33].map(|count| size(count, &[])), [1, 2, 4, 8, 64]);
+        assert_eq!([1, 2, 5, 8, 9].map(|count| size(count, &[1, 8])), [1, 8, 8, 8, 16]);
     }
 }
