@@ -28,6 +28,8 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("decision", include_str!("../configs/decision.yaml")),
     ("deyolo", include_str!("../configs/deyolo.yaml")),
     ("defa", include_str!("../configs/defa.yaml")),
+    ("gated", include_str!("../configs/gated.yaml")),
+    ("cross", include_str!("../configs/cross.yaml")),
     ("yolov8", include_str!("../configs/yolov8.yaml")),
     ("yolo11", include_str!("../configs/yolo11.yaml")),
 ];

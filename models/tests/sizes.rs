@@ -1,4 +1,5 @@
-//! Parameters and operations of every shipped network, against the published integers.
+//! Parameters and operations of every shipped network, against the published integers; of our own, against what their
+//! blocks add to mid.
 
 use yf_models::config::BUILT_IN;
 use yf_models::{Network, cost};
@@ -137,9 +138,55 @@ fn operations_are_the_references() {
     }
 }
 
+/// Fusions of our own that are mid but for a block.
+const OURS: [&str; 2] = ["gated", "cross"];
+
+/// Two matrices from both maps to one and a bias.
+fn gate(channels: usize) -> usize {
+    2 * (2 * channels * channels) + channels
+}
+
+/// For either camera three projections to half the channels, a depthwise 3x3 and one projection back, their batch norms,
+/// a gain.
+fn cross(channels: usize) -> usize {
+    let half = channels / 2;
+    2 * (channels * 3 * half + 2 * 3 * half + 9 * half + 2 * half + half * channels + 2 * channels + channels)
+}
+
+#[test]
+fn our_fusions_add_to_mid_what_their_blocks_hold() {
+    for (scale, [p3, p4, p5]) in
+        [("n", [64, 64, 128]), ("s", [128, 128, 256]), ("m", [256, 256, 512]), ("l", [256, 256, 512])]
+    {
+        let count =
+            |name: &str| network(&format!("{name}-{scale}"), 1).graph(64, 96).unwrap().parameter_count();
+        assert_eq!(count("gated"), count("mid") + gate(p3) + gate(p4) + gate(p5), "{scale}");
+        assert_eq!(count("cross"), count("mid") + cross(p4) + cross(p5), "{scale}");
+    }
+}
+
+#[test]
+fn our_fusions_cost_little_more_than_mid() {
+    let cost = |name: &str| cost::of(&network(&format!("{name}-n"), 1).graph(640, 640).unwrap());
+    let mid = cost("mid");
+    for name in OURS {
+        let ours = cost(name);
+        assert!(ours.parameters as f64 <= 1.15 * mid.parameters as f64, "{name}: {ours:?}");
+        assert!(ours.gflops() <= 1.15 * mid.gflops(), "{name}: {ours:?}");
+        let large = cost::of(&network(&format!("{name}-n"), 1).graph(1280, 1280).unwrap());
+        let grown = large.gflops() - cost::of(&network("mid-n", 1).graph(1280, 1280).unwrap()).gflops();
+        let added = ours.gflops() - mid.gflops();
+        assert!(
+            (grown / added - 4.0).abs() < 0.05,
+            "{name} grows with the picture's area: {}",
+            grown / added
+        );
+    }
+}
+
 #[test]
 fn every_shipped_network_is_among_the_counted() {
-    let counted: Vec<&str> = PARAMETERS.iter().map(|(name, _)| *name).collect();
+    let counted: Vec<&str> = PARAMETERS.iter().map(|(name, _)| *name).chain(OURS).collect();
     for (name, _) in BUILT_IN {
         assert!(counted.contains(name), "{name}");
     }

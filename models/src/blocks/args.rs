@@ -92,6 +92,20 @@ impl Args<'_> {
         }
     }
 
+    /// One of `choices`, by name; the first if it is missing.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn choice<'c>(&self, at: usize, what: &str, choices: &[&'c str]) -> Result<&'c str, ShapeError> {
+        let known = match self.0.get(at) {
+            None | Some(Arg::None) => choices.first(),
+            Some(Arg::Text(name)) => choices.iter().find(|choice| *choice == name),
+            _ => None,
+        };
+        let one_of = || wrong(at, what, &format!("one of {}", choices.join(", ")), self.0.get(at));
+        known.copied().ok_or_else(one_of)
+    }
+
     /// No more than `most` arguments.
     ///
     /// # Errors

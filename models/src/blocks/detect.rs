@@ -13,9 +13,12 @@ pub const REG_MAX: usize = 16;
 /// Picture side that the class bias assumes: about five objects a picture.
 const PRIOR_SIDE: f32 = 640.0;
 
-/// `Detect, [nc]` over feature maps of increasing stride; any number of them.
+/// `Detect, [nc, stride, width]` over feature maps of increasing stride; any number of them. The class branch of maps from
+/// that stride on is depthwise separable; without it, that of all maps in networks of the v11 family and of none in
+/// others. `width` is the class branch's, the same at every scale; without it the first map's channels, or the classes if
+/// these are more.
 pub fn layer(l: &mut Layer<'_>) -> Result<Vec<ValueId>, ShapeError> {
-    l.args.at_most(1)?;
+    l.args.at_most(3)?;
     let branches = Branches::new(l)?;
     let (height, _) = l.graph.input_size().unwrap_or((0, 0));
     let mut head = Head { maps: vec![], strides: vec![], reg_max: REG_MAX, classes: l.classes };
@@ -39,7 +42,8 @@ struct Branches {
     box_width: usize,
     class_width: usize,
     classes: usize,
-    depthwise: bool,
+    /// Stride from which the class branch is depthwise separable.
+    depthwise_from: usize,
 }
 
 impl Branches {
@@ -48,9 +52,9 @@ impl Branches {
         let channels = l.graph.channels(first);
         Ok(Branches {
             box_width: (channels / 4).max(4 * REG_MAX),
-            class_width: channels.max(l.classes.min(100)),
+            class_width: l.args.size_or(2, "width", channels.max(l.classes.min(100)))?.max(1),
             classes: l.classes,
-            depthwise: l.depthwise_head,
+            depthwise_from: l.args.size_or(1, "stride", if l.depthwise_head { 0 } else { usize::MAX })?,
         })
     }
 
@@ -62,7 +66,7 @@ impl Branches {
 
     fn classes(&self, g: &mut Builder, path: &str, mut x: ValueId, stride: usize) -> Emitted {
         for i in 0..2 {
-            x = if self.depthwise {
+            x = if stride >= self.depthwise_from {
                 let channels = g.channels(x);
                 let y = Conv::new(channels, 3).groups(channels).emit(g, &format!("{path}.{i}.0"), x)?;
                 Conv::new(self.class_width, 1).emit(g, &format!("{path}.{i}.1"), y)?

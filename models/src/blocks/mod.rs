@@ -8,12 +8,15 @@ mod args;
 mod attention;
 mod bifocus;
 mod conv;
+mod cross;
 mod csp;
 mod dea;
 mod defa;
 mod detect;
+mod gate;
 mod plumbing;
 mod pool;
+mod strongest;
 
 pub use args::{Arg, Args};
 pub use detect::REG_MAX;
@@ -126,6 +129,9 @@ pub const ALL: &[Block] = &[
     plain("C2f_BiFocus", bifocus::c2f_bifocus_layer),
     plain("DEA", dea::layer),
     plain("DEFA", defa::layer),
+    plain("Gate", gate::layer),
+    plain("Cross", cross::layer),
+    plain("Strongest", strongest::layer),
     plain("Detect", detect::layer),
 ];
 

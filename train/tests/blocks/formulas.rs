@@ -214,6 +214,69 @@ impl Formulas {
         let fused = w_i * &filtered + rgb + w_v * &filtered + ir;
         silu(&self.batch_norm("enhance.1", &self.biased("enhance.0", &fused)))
     }
+
+    /// The weight of RGB in a gate, 0..1; that of infrared is the rest.
+    fn gate(&self, rgb: &Tensor, ir: &Tensor, scene: bool) -> Tensor {
+        let joined = Tensor::cat(&[rgb, ir], 1);
+        let mut logits = self.biased("here", &joined);
+        if scene {
+            let weight = self.tensor("scene.weight").flatten(1, 3);
+            logits = logits + mean(&joined).matmul(&weight.tr()).unsqueeze(-1).unsqueeze(-1);
+        }
+        let weight = logits.sigmoid();
+        let decided =
+            (&weight - 0.5).abs().gt(0.4).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        assert!((0.1..0.9).contains(&decided), "gates open or shut where they decide: {decided}");
+        weight
+    }
+
+    /// Both maps, each times twice its weight.
+    pub fn gate_join(&self, rgb: &Tensor, ir: &Tensor) -> Tensor {
+        let weight = self.gate(rgb, ir, true);
+        let rest = 1.0 - &weight;
+        Tensor::cat(&[2.0 * weight * rgb, 2.0 * rest * ir], 1)
+    }
+
+    /// The weighed mean of both maps.
+    pub fn gate_blend(&self, rgb: &Tensor, ir: &Tensor, scene: bool) -> Tensor {
+        let weight = self.gate(rgb, ir, scene);
+        let rest = 1.0 - &weight;
+        weight * rgb + rest * ir
+    }
+
+    /// Infrared and between -1 and 1 times RGB.
+    pub fn gate_inject(&self, rgb: &Tensor, ir: &Tensor) -> Tensor {
+        ir + (2.0 * self.gate(rgb, ir, true) - 1.0) * rgb
+    }
+
+    /// The greater of both maps, each times its gain.
+    pub fn strongest(&self, rgb: &Tensor, ir: &Tensor) -> Tensor {
+        let of = |map: &Tensor, gain: &str| map * self.tensor(gain).view([-1, 1, 1]);
+        of(rgb, "gain_v").maximum(&of(ir, "gain_i"))
+    }
+
+    /// Cross with heads of 16 channels, in the order of ordinary attention: every position weighs all others.
+    pub fn cross(&self, rgb: &Tensor, ir: &Tensor) -> Tensor {
+        let asked = |own: &str, other: &str, x: &Tensor, of: &Tensor| {
+            let queries = self.linear(&format!("{own}.qkv"), x, 1).chunk(3, 1).remove(0);
+            let mut told = self.linear(&format!("{other}.qkv"), of, 1).chunk(3, 1);
+            let (values, keys) = (told.remove(2), told.remove(1));
+            let heads = (0..queries.size()[1] / 16).map(|head| {
+                let part = |t: &Tensor| t.narrow(1, 16 * head, 16).flatten(2, 3);
+                let query = part(&queries).softmax(1, Kind::Double);
+                let key = part(&keys).softmax(2, Kind::Double);
+                let peak = key.amax([2i64].as_slice(), false).mean(Kind::Double).double_value(&[]);
+                assert!(PEAKED.contains(&peak), "the weights drawn make keys that hide mistakes: {peak}");
+                let weights = query.transpose(1, 2).matmul(&key);
+                part(&values).matmul(&weights.transpose(1, 2))
+            });
+            let mixed = Tensor::cat(&heads.collect::<Vec<_>>(), 1).view_as(&values);
+            let nearby = self.linear(&format!("{own}.pe"), &values, values.size()[1]);
+            let found = self.linear(&format!("{own}.proj"), &(mixed + nearby), 1);
+            x + self.tensor(&format!("{own}.gamma")).view([-1, 1, 1]) * found
+        };
+        Tensor::cat(&[asked("rgb", "ir", rgb, ir), asked("ir", "rgb", ir, rgb)], 1)
+    }
 }
 
 fn silu(x: &Tensor) -> Tensor {

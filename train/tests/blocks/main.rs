@@ -97,6 +97,42 @@ fn defa() {
     two_maps("DEFA", 10, [32, 7, 9]).is(|formulas, maps| formulas.defa(&maps[0], &maps[1]));
 }
 
+fn fusion(block: &'static str, rest: &[Arg], map: [usize; 3]) -> Case {
+    let arguments = [&[Arg::Int(map[0] as i64)], rest].concat();
+    Case { block, arguments, scale: "n", repeats: 1, map, maps: 2 }
+}
+
+fn gate(form: &str, scene: bool) -> Case {
+    fusion("Gate", &[Arg::Text(form.to_owned()), Arg::Bool(scene)], [24, 7, 9])
+}
+
+#[test]
+fn a_gate_that_joins() {
+    gate("join", true).is(|formulas, maps| formulas.gate_join(&maps[0], &maps[1]));
+}
+
+#[test]
+fn a_gate_that_blends_with_and_without_the_scene() {
+    for scene in [true, false] {
+        gate("blend", scene).is(|formulas, maps| formulas.gate_blend(&maps[0], &maps[1], scene));
+    }
+}
+
+#[test]
+fn a_gate_that_injects() {
+    gate("inject", true).is(|formulas, maps| formulas.gate_inject(&maps[0], &maps[1]));
+}
+
+#[test]
+fn the_stronger_of_two() {
+    fusion("Strongest", &[], [24, 7, 9]).is(|formulas, maps| formulas.strongest(&maps[0], &maps[1]));
+}
+
+#[test]
+fn cross_attention_of_two_cameras() {
+    fusion("Cross", &[], [96, 6, 5]).is(|formulas, maps| formulas.cross(&maps[0], &maps[1]));
+}
+
 impl Case {
     /// The block alone, reading the graph's inputs, and its output.
     fn graph(&self) -> (Graph, ValueId) {
@@ -196,7 +232,7 @@ fn strong(param: &Param) -> Tensor {
     let shape: Vec<i64> = param.shape.iter().map(|&n| n as i64).collect();
     let fan_in: i64 = shape.iter().skip(1).product();
     let part_of = |parts: &[&str]| parts.iter().any(|part| param.name.contains(part));
-    let gain = if part_of(&["dynamic_conv", "gate", "fc", "depa", "in_proj"]) {
+    let gain = if part_of(&["dynamic_conv", "gate", "fc", "depa", "in_proj", "here", "scene"]) {
         2.0
     } else if part_of(&["qk"]) {
         1.4
