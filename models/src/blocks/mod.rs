@@ -16,7 +16,6 @@ mod detect;
 mod gate;
 mod plumbing;
 mod pool;
-mod strongest;
 
 pub use args::{Arg, Args};
 pub use detect::REG_MAX;
@@ -119,6 +118,7 @@ pub const ALL: &[Block] = &[
     plain("IdentityInput", plumbing::identity_input),
     plain("ModalitySelector", plumbing::modality_selector),
     plain("Concat", plumbing::concat),
+    plain("Mean", plumbing::mean),
     plain("nn.Upsample", plumbing::upsample),
     plain("Conv", conv::layer),
     Block { takes_repeats: true, ..plain("C2f", csp::c2f_layer) },
@@ -131,7 +131,6 @@ pub const ALL: &[Block] = &[
     plain("DEFA", defa::layer),
     plain("Gate", gate::layer),
     plain("Cross", cross::layer),
-    plain("Strongest", strongest::layer),
     plain("Detect", detect::layer),
 ];
 

@@ -1,8 +1,8 @@
-//! Layers without weights: inputs, concatenation, upsampling.
+//! Layers without weights: inputs, concatenation, the mean, upsampling.
 
 use super::{Arg, Layer};
 use crate::error::ShapeError;
-use crate::graph::ValueId;
+use crate::graph::{Op, ValueId};
 
 /// `IdentityInput`: both pictures, RGB first. The network has declared them.
 pub fn identity_input(l: &mut Layer<'_>) -> Result<Vec<ValueId>, ShapeError> {
@@ -32,6 +32,15 @@ pub fn concat(l: &mut Layer<'_>) -> Result<Vec<ValueId>, ShapeError> {
         ));
     }
     Ok(vec![l.graph.concat(&l.inputs, 0, &format!("{}.concat", l.path))?])
+}
+
+/// `Mean, [channels]`: the mean of the RGB and the infrared map, both of `channels` channels.
+pub fn mean(l: &mut Layer<'_>) -> Result<Vec<ValueId>, ShapeError> {
+    l.args.at_most(1)?;
+    let channels = l.scaling.channels(l.args.size(0, "channels")?);
+    let [rgb, ir] = l.pair(channels)?;
+    let sum = l.graph.combine(Op::Add, rgb, ir, &format!("{}.sum", l.path))?;
+    Ok(vec![l.graph.map_elements(Op::Scale(0.5), sum, &format!("{}.mean", l.path))])
 }
 
 /// `nn.Upsample, [None, scale, nearest]`.

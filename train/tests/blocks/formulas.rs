@@ -249,12 +249,6 @@ impl Formulas {
         ir + (2.0 * self.gate(rgb, ir, true) - 1.0) * rgb
     }
 
-    /// The greater of both maps, each times its gain.
-    pub fn strongest(&self, rgb: &Tensor, ir: &Tensor) -> Tensor {
-        let of = |map: &Tensor, gain: &str| map * self.tensor(gain).view([-1, 1, 1]);
-        of(rgb, "gain_v").maximum(&of(ir, "gain_i"))
-    }
-
     /// Cross with heads of 16 channels, in the order of ordinary attention: every position weighs all others.
     pub fn cross(&self, rgb: &Tensor, ir: &Tensor) -> Tensor {
         let asked = |own: &str, other: &str, x: &Tensor, of: &Tensor| {
