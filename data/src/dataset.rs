@@ -15,6 +15,7 @@ pub use pairing::{PairFiles, pair_folders};
 use crate::error::DataError;
 use config::Config;
 use listing::Listing;
+pub(crate) use listing::{entries, is_picture};
 
 /// The parts of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -59,6 +59,14 @@ pub enum DataError {
         /// Which file was looked for.
         why: String,
     },
+    /// A folder that is not laid out as the data set that it should be.
+    #[error("{}: {why}", path.display())]
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// What was looked for.
+        why: String,
+    },
     /// The pairs do not fit into memory.
     #[error(
         "the pairs need {} of memory and {} are free: cache on the disk or not at all (--cache none)",
@@ -94,6 +102,7 @@ impl DataError {
             | DataError::Config { path, .. }
             | DataError::Label { path, .. }
             | DataError::Pairing { path, .. }
+            | DataError::Layout { path, .. }
             | DataError::Output { path, .. } => Some(path),
             DataError::Memory { .. } | DataError::Worker(_) => None,
         }
@@ -116,6 +125,7 @@ impl DataError {
             | DataError::Config { why, .. }
             | DataError::Label { why, .. }
             | DataError::Pairing { why, .. }
+            | DataError::Layout { why, .. }
             | DataError::Output { why, .. } => why.clone(),
             DataError::TooLarge { what, limit, .. } => format!("{what}, more than the limit of {limit}"),
             DataError::Memory { .. } | DataError::Worker(_) => self.to_string(),

@@ -2,10 +2,12 @@
 //!
 //! The way of a pair: [`dataset::DataSet`] lists [`dataset::PairFiles`], [`decode`] turns them into a
 //! [`picture::Pair`], [`resize`] and [`letterbox`] bring it to the network's size, and [`loader::Loader`] keeps
-//! many of them at hand. [`check`] names everything that is wrong with a data set before any of that starts.
+//! many of them at hand. [`check`] names everything that is wrong with a data set before any of that starts, and
+//! [`convert`] makes one of a published data set.
 //! Nothing in this crate writes into a user's data set.
 
 pub mod check;
+pub mod convert;
 pub mod dataset;
 pub mod decode;
 pub mod detection;
@@ -26,5 +28,6 @@ pub mod random;
 pub mod resize;
 mod sample;
 pub mod synth;
+mod written;
 
 pub use error::DataError;

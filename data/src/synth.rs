@@ -9,7 +9,6 @@ mod canvas;
 mod scene;
 mod shapes;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,6 +17,7 @@ use rayon::prelude::*;
 use crate::error::DataError;
 use crate::picture::Pair;
 use crate::random::Random;
+use crate::written::{KINDS, SPLITS, make_folders, write, write_yaml};
 use scene::Scene;
 pub use shapes::CLASS_NAMES;
 
@@ -77,11 +77,7 @@ pub fn synthesise(
     progress: impl Fn(usize) + Sync,
 ) -> Result<SynthReport, DataError> {
     check_plan(out, plan)?;
-    refuse_to_overwrite(out)?;
-    for (kind, split) in KINDS.iter().flat_map(|kind| SPLITS.map(|split| (kind, split))) {
-        let folder = out.join(kind).join(split);
-        fs::create_dir_all(&folder).map_err(|source| DataError::io(&folder, source))?;
-    }
+    make_folders(out)?;
     let validation = (plan.pairs / 5).max(1);
     let training = plan.pairs - validation;
     let done = AtomicUsize::new(0);
@@ -93,9 +89,9 @@ pub fn synthesise(
             Ok(bytes)
         })
         .sum::<Result<u64, DataError>>()?;
-    // Last, so that a data.yaml stands for a whole data set.
-    let yaml = out.join("data.yaml");
-    write(&yaml, data_yaml(plan).as_bytes())?;
+    let (width, height) = plan.size;
+    let comment = format!("{} synthetic pairs of {width}x{height}, seed {}", plan.pairs, plan.seed);
+    let yaml = write_yaml(out, &comment, &CLASS_NAMES)?;
     Ok(SynthReport { yaml, pairs: (training, validation), bytes })
 }
 
@@ -108,9 +104,6 @@ pub fn render(plan: &SynthPlan, index: usize) -> (Pair, Vec<SynthObject>) {
     camera::expose(&mut pair, scene.is_night(), &mut random);
     (pair, scene.objects().collect())
 }
-
-const KINDS: [&str; 3] = ["images", "imagesIR", "labels"];
-const SPLITS: [&str; 2] = ["train", "val"];
 
 fn check_plan(out: &Path, plan: &SynthPlan) -> Result<(), DataError> {
     let refuse = |why: String| Err(DataError::Output { path: out.to_path_buf(), why });
@@ -129,19 +122,6 @@ fn check_plan(out: &Path, plan: &SynthPlan) -> Result<(), DataError> {
         ));
     }
     Ok(())
-}
-
-fn refuse_to_overwrite(out: &Path) -> Result<(), DataError> {
-    let refuse = |why: &str| Err(DataError::Output { path: out.to_path_buf(), why: why.to_string() });
-    match fs::read_dir(out) {
-        Ok(mut entries) => match entries.next() {
-            Some(_) => refuse("the folder is not empty: name a new one"),
-            None => Ok(()),
-        },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => refuse("a file, not a folder"),
-        Err(source) => Err(DataError::io(out, source)),
-    }
 }
 
 /// Writes the two pictures and the labels of one pair; returns the bytes of the pictures.
@@ -165,19 +145,6 @@ fn label_lines(objects: &[SynthObject], (width, height): (usize, usize)) -> Stri
         format!("{} {cx:.6} {cy:.6} {:.6} {:.6}\n", object.class, (x2 - x1) / width, (y2 - y1) / height)
     };
     objects.iter().map(line).collect()
-}
-
-fn data_yaml(plan: &SynthPlan) -> String {
-    let names: String = CLASS_NAMES.iter().enumerate().map(|(i, name)| format!("  {i}: {name}\n")).collect();
-    let (width, height) = plan.size;
-    format!(
-        "# {} synthetic pairs of {width}x{height}, seed {}\npath: .\ntrain: images/train\nval: images/val\nnames:\n{names}",
-        plan.pairs, plan.seed
-    )
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
-    fs::write(path, bytes).map_err(|source| DataError::io(path, source))
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ pub(super) fn walk(folder: &Path, skip: impl Fn(&str) -> bool) -> Result<Vec<Pat
 }
 
 /// What lies directly in a folder, hidden entries left out.
-pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let failed = |source| DataError::io(folder, source);
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
@@ -123,7 +123,7 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 }
 
 /// Whether the suffix is that of a picture.
-pub(super) fn is_picture(path: &Path) -> bool {
+pub(crate) fn is_picture(path: &Path) -> bool {
     let suffix = path.extension().and_then(|s| s.to_str()).unwrap_or_default();
     SUFFIXES.iter().any(|known| known.eq_ignore_ascii_case(suffix))
 }

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 const SMALL: SynthPlan = SynthPlan { pairs: 11, size: (160, 128), seed: 5 };
