@@ -20,13 +20,16 @@ use crate::runs;
 /// Which runtime runs the network.
 #[derive(Debug, Clone, Args)]
 pub struct BackendArgs {
-    /// What runs the network: ONNX Runtime (ort, ort:cuda, ort:tensorrt), the embedded runtime, or the best that is there
+    /// What runs the network: ONNX Runtime (ort, ort:cuda, ort:tensorrt, ort:plugin), the embedded runtime, or the best that is there
     #[arg(long, value_name = "NAME", default_value = "auto",
           value_parser = PossibleValuesParser::new(Choice::NAMES).try_map(|name| name.parse::<Choice>()))]
     pub backend: Choice,
     /// ONNX Runtime's library [default: $ORT_DYLIB_PATH, else that of an installed Python package]
     #[arg(long, value_name = "libonnxruntime.so")]
     pub ort: Option<PathBuf>,
+    /// The library of an execution provider for ONNX Runtime, as TensorRT-RTX and OpenVINO have one: --backend ort:plugin
+    #[arg(long, value_name = "libprovider.so")]
+    pub plugin: Option<PathBuf>,
     /// Threads for the network [default: the runtime's own choice]
     #[arg(long, value_name = "N", value_parser = super::choices::at_least_one)]
     pub threads: Option<usize>,
@@ -35,7 +38,8 @@ pub struct BackendArgs {
 impl BackendArgs {
     /// Loads a model into the chosen runtime and says which it is.
     pub fn open(&self, source: ModelSource) -> Result<Box<dyn Backend>> {
-        let options = Options { ort_library: self.ort.clone(), threads: self.threads };
+        let options =
+            Options { ort_library: self.ort.clone(), plugin: self.plugin.clone(), threads: self.threads };
         let backend = backend::open(source, self.backend, &options)?;
         tracing::info!("{} on {}", backend.info().origin, backend.describe());
         Ok(backend)

@@ -8,7 +8,7 @@ mod onnx_runtime;
 mod tests;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::DeployError;
@@ -105,13 +105,15 @@ pub enum Choice {
     OrtCuda,
     /// ONNX Runtime with its TensorRT provider, CUDA where TensorRT lacks an operator; never silently the CPU.
     OrtTensorRt,
+    /// ONNX Runtime with the provider of [`Options::plugin`]; never silently the CPU.
+    OrtPlugin,
     /// The pure-Rust runtime inside this program.
     Embedded,
 }
 
 impl Choice {
     /// All choices, as they are written.
-    pub const NAMES: [&str; 5] = ["auto", "ort", "ort:cuda", "ort:tensorrt", "embedded"];
+    pub const NAMES: [&str; 6] = ["auto", "ort", "ort:cuda", "ort:tensorrt", "ort:plugin", "embedded"];
 }
 
 impl fmt::Display for Choice {
@@ -121,6 +123,7 @@ impl fmt::Display for Choice {
             Self::Ort => "ort",
             Self::OrtCuda => "ort:cuda",
             Self::OrtTensorRt => "ort:tensorrt",
+            Self::OrtPlugin => "ort:plugin",
             Self::Embedded => "embedded",
         })
     }
@@ -135,6 +138,7 @@ impl FromStr for Choice {
             "ort" | "ort:cpu" => Ok(Self::Ort),
             "ort:cuda" => Ok(Self::OrtCuda),
             "ort:tensorrt" => Ok(Self::OrtTensorRt),
+            "ort:plugin" => Ok(Self::OrtPlugin),
             "embedded" => Ok(Self::Embedded),
             "tensorrt" => Err(DeployError::Choice(format!(
                 "backend '{name}' is not in this version of yf; on an NVIDIA GPU take ort:cuda or ort:tensorrt"
@@ -151,6 +155,8 @@ impl FromStr for Choice {
 pub struct Options {
     /// ONNX Runtime's library (libonnxruntime.so); otherwise `ORT_DYLIB_PATH`, otherwise an installed Python package.
     pub ort_library: Option<PathBuf>,
+    /// The library of an execution provider, for [`Choice::OrtPlugin`]; `Auto` takes it too.
+    pub plugin: Option<PathBuf>,
     /// Threads for the network; otherwise the runtime's own choice.
     pub threads: Option<usize>,
 }
@@ -161,13 +167,33 @@ pub struct Options {
 /// Whatever [`ModelSource::load`] reports; [`DeployError::Library`] where ONNX Runtime was asked for and cannot be
 /// had (or a library was named and cannot be used); [`DeployError::Runtime`] where the runtime refuses the model.
 pub fn open(source: ModelSource, choice: Choice, options: &Options) -> Result<Box<dyn Backend>, DeployError> {
+    let choice = with_plugin(choice, options)?;
     let model = source.load()?;
     match choice {
         Choice::Auto => best(model, options),
         Choice::Ort => Ok(Box::new(OnnxRuntime::new(model, Provider::Cpu, options)?)),
         Choice::OrtCuda => Ok(Box::new(OnnxRuntime::new(model, Provider::Cuda, options)?)),
         Choice::OrtTensorRt => Ok(Box::new(OnnxRuntime::new(model, Provider::TensorRt, options)?)),
+        Choice::OrtPlugin => {
+            let library = options.plugin.as_deref().unwrap_or(Path::new(""));
+            Ok(Box::new(OnnxRuntime::plugged_in(model, library, options)?))
+        }
         Choice::Embedded => Ok(Box::new(Embedded::new(model, options)?)),
+    }
+}
+
+/// A plugin that was named is the one to take; none but `ort:plugin` has a use for it.
+fn with_plugin(choice: Choice, options: &Options) -> Result<Choice, DeployError> {
+    match (choice, &options.plugin) {
+        (Choice::Auto | Choice::OrtPlugin, Some(_)) => Ok(Choice::OrtPlugin),
+        (Choice::OrtPlugin, None) => Err(DeployError::Choice(
+            "backend 'ort:plugin' wants the library of an execution provider: name it with --plugin"
+                .to_owned(),
+        )),
+        (other, Some(_)) => Err(DeployError::Choice(format!(
+            "backend '{other}' takes no plugin: leave --plugin out, or take ort:plugin"
+        ))),
+        (other, None) => Ok(other),
     }
 }
 

@@ -1,6 +1,8 @@
-//! ONNX Runtime, from a library found when it is needed: on the CPU, on CUDA, or on TensorRT.
+//! ONNX Runtime, from a library found when it is needed: on the CPU, on CUDA, on TensorRT, or through a provider that is
+//! a library of its own.
 
 mod device;
+mod plugin;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::logging::LogLevel;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 
@@ -17,6 +19,7 @@ use super::{Backend, Options, Pixels, Transfers, batches};
 use crate::DeployError;
 use crate::model::{Model, ModelInfo};
 use device::{Device, Maker};
+use plugin::Plugin;
 
 /// What ONNX Runtime computes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +58,8 @@ impl Provider {
 pub struct OnnxRuntime {
     info: ModelInfo,
     runs: Runs,
-    provider: Provider,
-    file: PathBuf,
+    /// What it computes on, and with which libraries.
+    on: String,
 }
 
 /// Where inputs and outputs are.
@@ -78,14 +81,31 @@ impl OnnxRuntime {
             return Err(DeployError::Library(why));
         }
         let info = model.info.clone();
-        let file = runtime.file.clone();
         let make = maker(runtime.environment, model, provider, options.threads);
         let runs = match provider {
             Provider::Cpu => make().map(Runs::Host).map_err(|e| e.message().to_owned()),
             Provider::Cuda | Provider::TensorRt => Device::cuda(make).map(Runs::Device),
         };
         let runs = runs.map_err(|e| failed(&info, explain(provider, &e)))?;
-        Ok(Self { info, runs, provider, file })
+        let graph = if provider == Provider::Cuda && captured(&info) { ", CUDA graph" } else { "" };
+        let on = format!("{}{graph} ({})", provider.name(), runtime.file.display());
+        Ok(Self { info, runs, on })
+    }
+
+    /// Loads a model into the provider that a library of its own brings, on the best device that it finds: a GPU, an
+    /// NPU, or the processor.
+    ///
+    /// # Errors
+    /// [`DeployError::Library`] where ONNX Runtime or the plugin cannot be had, or the plugin finds no device;
+    /// [`DeployError::Runtime`] where it does not take the model, or not every operator of it.
+    pub fn plugged_in(model: Model, library: &Path, options: &Options) -> Result<Self, DeployError> {
+        let (runtime, plugin) = load_plugin(library, options)?;
+        let Model { info, bytes } = model;
+        let session = builder(&runtime.environment, options.threads)
+            .and_then(|builder| plugin.session(&runtime.environment, refuse_the_processor(builder)?, &bytes));
+        let (session, device) = session.map_err(|e| failed(&info, explain_plugin(e.message())))?;
+        let on = format!("{device} ({})", plugin.file.display());
+        Ok(Self { info, runs: Runs::Host(session), on })
     }
 }
 
@@ -98,11 +118,11 @@ fn maker(environment: Environment, model: Model, provider: Provider, threads: Op
 impl OnnxRuntime {
     /// On the processor, through the memory that a device would be given.
     pub(super) fn bound_on_cpu(model: Model, options: &Options) -> Result<Self, DeployError> {
-        let Runtime { file, environment } = load(options)?;
+        let environment = load(options)?.environment;
         let info = model.info.clone();
         let device = Device::cpu(maker(environment, model, Provider::Cpu, options.threads));
         let runs = Runs::Device(device.map_err(|e| failed(&info, e))?);
-        Ok(Self { info, runs, provider: Provider::Cpu, file })
+        Ok(Self { info, runs, on: Provider::Cpu.name().to_owned() })
     }
 }
 
@@ -112,11 +132,7 @@ impl Backend for OnnxRuntime {
     }
 
     fn describe(&self) -> String {
-        let how = match self.provider {
-            Provider::Cuda if captured(&self.info) => ", CUDA graph",
-            _ => "",
-        };
-        format!("ONNX Runtime, {}{how} ({})", self.provider.name(), self.file.display())
+        format!("ONNX Runtime, {}", self.on)
     }
 
     fn run(&mut self, pictures: [Pixels<'_>; 2], batch: usize) -> Result<Vec<f32>, DeployError> {
@@ -183,13 +199,9 @@ fn session(
     provider: Provider,
     threads: Option<usize>,
 ) -> ort::Result<Session> {
-    let mut builder = Session::builder(environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
-    if let Some(threads) = threads {
-        builder = builder.with_intra_threads(threads)?;
-    }
+    let mut builder = builder(environment, threads)?;
     if provider != Provider::Cpu {
-        // Without this a node that the GPU does not take would run on the processor, and nobody would hear of it.
-        builder = builder.with_disable_cpu_fallback()?;
+        builder = refuse_the_processor(builder)?;
     }
     let cuda = || ep::CUDA::default().with_tf32(false).with_prefer_nhwc(true);
     builder = match provider {
@@ -204,6 +216,19 @@ fn session(
         ])?,
     };
     builder.commit_from_memory(bytes)
+}
+
+fn builder(environment: &Environment, threads: Option<usize>) -> ort::Result<SessionBuilder> {
+    let builder = Session::builder(environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
+    match threads {
+        Some(threads) => Ok(builder.with_intra_threads(threads)?),
+        None => Ok(builder),
+    }
+}
+
+/// Without this a node that the provider does not take would run on the processor, and nobody would hear of it.
+fn refuse_the_processor(builder: SessionBuilder) -> ort::Result<SessionBuilder> {
+    Ok(builder.with_disable_cpu_fallback()?)
 }
 
 /// Engines are kept between starts: building one takes minutes.
@@ -241,13 +266,28 @@ fn explain(provider: Provider, why: &str) -> String {
             "\na CUDA or cuDNN library was not found: install those that this ONNX Runtime was built for, and put \
              their folders on LD_LIBRARY_PATH"
         }
-        _ if why.contains("CPU EP") || why.contains("CPUExecutionProvider") => {
+        _ if left_to_the_processor(why) => {
             "\nthe GPU's provider does not take every operator of this model, and yf does not run a part of it on \
              the CPU unasked: take --backend ort for the CPU"
         }
         _ => "",
     };
     format!("{why}{hint}")
+}
+
+/// What ONNX Runtime says of a plugin's session, and what to do about it where that is known.
+fn explain_plugin(why: &str) -> String {
+    if !left_to_the_processor(why) {
+        return why.to_owned();
+    }
+    format!(
+        "{why}\nthe plugin's provider does not take every operator of this model, and yf does not run a part of it \
+         elsewhere unasked: take --backend ort for the CPU"
+    )
+}
+
+fn left_to_the_processor(why: &str) -> bool {
+    why.contains("CPU EP") || why.contains("CPUExecutionProvider")
 }
 
 fn failed(info: &ModelInfo, why: impl Into<String>) -> DeployError {
@@ -258,6 +298,7 @@ fn failed(info: &ModelInfo, why: impl Into<String>) -> DeployError {
 struct Runtime {
     file: PathBuf,
     environment: Environment,
+    plugins: Vec<Plugin>,
 }
 
 /// A process can load ONNX Runtime once, and its environment can be made once: so this is one of a process too.
@@ -280,23 +321,48 @@ pub(super) fn cuda_is_there() -> bool {
 
 fn load(options: &Options) -> Result<Runtime, DeployError> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    let named = library::find_named(options.ort_library.as_deref());
-    if let Some(runtime) = loaded.as_ref() {
-        return match named {
-            Some(path) if !same(&path, &runtime.file) => Err(DeployError::Library(format!(
-                "{} was asked for, but {} is loaded already, and a process can load one only",
-                path.display(),
-                runtime.file.display()
-            ))),
-            _ => Ok(runtime.clone()),
-        };
-    }
-    let library = match named.map_or_else(library::discover, Found::At) {
-        Found::At(path) => path,
-        Found::Nowhere(why) => return Err(DeployError::Library(why)),
+    load_once(&mut loaded, options).map(|runtime| runtime.clone())
+}
+
+/// ONNX Runtime with a plugin's library registered in it.
+fn load_plugin(library: &Path, options: &Options) -> Result<(Runtime, Plugin), DeployError> {
+    let file = plugin::resolved(library).map_err(DeployError::Library)?;
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    let runtime = load_once(&mut loaded, options)?;
+    let known = runtime.plugins.iter().find(|plugin| plugin.file == file).cloned();
+    let plugin = match known {
+        Some(plugin) => plugin,
+        None => {
+            let number = runtime.plugins.len();
+            let plugin =
+                Plugin::register(&runtime.environment, file, number).map_err(DeployError::Library)?;
+            runtime.plugins.push(plugin.clone());
+            plugin
+        }
     };
-    let runtime = start(&library).map_err(DeployError::Library)?;
-    Ok(loaded.insert(runtime).clone())
+    plugin.check().map_err(DeployError::Library)?;
+    Ok((runtime.clone(), plugin))
+}
+
+fn load_once<'a>(loaded: &'a mut Option<Runtime>, options: &Options) -> Result<&'a mut Runtime, DeployError> {
+    let named = library::find_named(options.ort_library.as_deref());
+    if let (Some(runtime), Some(path)) = (loaded.as_ref(), &named)
+        && !same(path, &runtime.file)
+    {
+        return Err(DeployError::Library(format!(
+            "{} was asked for, but {} is loaded already, and a process can load one only",
+            path.display(),
+            runtime.file.display()
+        )));
+    }
+    let runtime = match loaded.take() {
+        Some(runtime) => runtime,
+        None => match named.map_or_else(library::discover, Found::At) {
+            Found::At(path) => start(&path).map_err(DeployError::Library)?,
+            Found::Nowhere(why) => return Err(DeployError::Library(why)),
+        },
+    };
+    Ok(loaded.insert(runtime))
 }
 
 fn start(library: &Path) -> Result<Runtime, String> {
@@ -308,7 +374,7 @@ fn start(library: &Path) -> Result<Runtime, String> {
     let builder = ort::init_from(&library).map_err(|e| e.to_string())?;
     let environment = builder.with_name("yf").with_telemetry(false).build().map_err(|e| e.to_string())?;
     environment.set_log_level(LogLevel::Fatal);
-    Ok(Runtime { file: library, environment })
+    Ok(Runtime { file: library, environment, plugins: Vec::new() })
 }
 
 fn same(a: &Path, b: &Path) -> bool {

@@ -146,7 +146,7 @@ fn auto_says_what_it_took() {
 
 #[test]
 fn a_named_library_that_is_missing_is_an_error_and_no_panic() {
-    let options = Options { ort_library: Some("/nowhere/libonnxruntime.so".into()), threads: None };
+    let options = Options { ort_library: Some("/nowhere/libonnxruntime.so".into()), ..Options::default() };
     for choice in [Choice::Ort, Choice::OrtCuda, Choice::Auto] {
         let Err(error) = open(source(&Detector::SMALL), choice, &options) else { panic!("{choice} opened") };
         assert!(matches!(error, DeployError::Library(_)), "{error}");
@@ -162,5 +162,93 @@ fn choices_are_read_as_they_are_written() {
     }
     for (name, part) in [("tensorrt", "not in this version"), ("gpu", "there are auto")] {
         assert!(name.parse::<Choice>().unwrap_err().to_string().contains(part));
+    }
+}
+
+mod plugins {
+    //! Providers in libraries of their own. OpenVINO's plugin, which is among the tests' packages, computes on the
+    //! processors and GPUs of Intel and finds nothing elsewhere.
+
+    use super::*;
+
+    /// OpenVINO's plugin beside the ONNX Runtime that is found, where it is installed.
+    fn openvino() -> Option<PathBuf> {
+        let library::Found::At(runtime) = library::discover() else { return None };
+        let packages = runtime.parent()?.parent()?.parent()?;
+        let plugin = packages.join("onnxruntime_ep_openvino/libonnxruntime_providers_openvino_plugin.so");
+        if plugin.exists() {
+            return Some(plugin);
+        }
+        let required = std::env::var_os("YF_REQUIRE").is_some_and(|v| v == "1");
+        assert!(!required, "{} is missing (make python)", plugin.display());
+        eprintln!("skipped: {} is missing (make python)", plugin.display());
+        None
+    }
+
+    fn options(plugin: &str) -> Options {
+        Options { plugin: Some(plugin.into()), threads: Some(2), ..Options::default() }
+    }
+
+    #[test]
+    fn a_plugin_computes_or_says_that_it_finds_no_device() {
+        let Some(plugin) = openvino() else { return };
+        let plugin = plugin.to_str().unwrap();
+        let intel = std::fs::read_to_string("/proc/cpuinfo").unwrap().contains("GenuineIntel");
+        for choice in [Choice::OrtPlugin, Choice::Auto] {
+            match open(source(&Detector::SMALL), choice, &options(plugin)) {
+                Ok(backend) => assert!(backend.describe().contains("OpenVINO"), "{}", backend.describe()),
+                Err(error) => {
+                    assert!(!intel, "{error}");
+                    assert!(error.to_string().contains("finds no device here"), "{error}");
+                    eprintln!("not computed: {error}");
+                    return;
+                }
+            }
+        }
+        for fixed in [None, Some(4)] {
+            let model = Detector { batch: fixed, ..Detector::SMALL };
+            for batch in [1, 4, 7] {
+                let mut backend = open(source(&model), Choice::OrtPlugin, &options(plugin)).unwrap();
+                let (rgb, ir) = (pictures(&model, batch, 1), pictures(&model, batch, 2));
+                let got = backend.run([rgb.as_slice().into(), ir.as_slice().into()], batch).unwrap();
+                let want = model.expected(&rgb, &ir);
+                let far = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                // OpenVINO may compute in half precision where the processor has it.
+                assert!(got.len() == want.len() && far <= 2e-2, "batch {batch}: off by {far}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_plugin_is_refused_and_the_processor_never_takes_its_place() {
+        if !choices().contains(&Choice::Ort) {
+            return;
+        }
+        let library::Found::At(runtime) = library::discover() else { return };
+        let no_plugin = runtime.to_str().unwrap();
+        for (plugin, words) in [
+            ("/nowhere/libep.so", "/nowhere/libep.so"),
+            ("/tmp", "not a file"),
+            (no_plugin, "cannot be used"),
+        ] {
+            let Err(error) = open(source(&Detector::SMALL), Choice::Auto, &options(plugin)) else {
+                panic!("{plugin} was taken")
+            };
+            assert!(matches!(error, DeployError::Library(_)), "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        for (choice, options) in [
+            (Choice::OrtPlugin, Options::default()),
+            (Choice::OrtCuda, options("x.so")),
+            (Choice::Embedded, options("x.so")),
+        ] {
+            let Err(error) = open(source(&Detector::SMALL), choice, &options) else {
+                panic!("{choice} opened")
+            };
+            assert!(
+                matches!(error, DeployError::Choice(_)) && error.to_string().contains("--plugin"),
+                "{error}"
+            );
+        }
     }
 }
