@@ -1,0 +1,42 @@
+//! What can go wrong between a library that may not be there and a network that runs.
+
+use std::path::PathBuf;
+
+/// Everything this crate reports.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorRtError {
+    /// No TensorRT that would do is on this machine.
+    #[error("{0}")]
+    Missing(String),
+    /// A library is there and cannot be used.
+    #[error("{path}: {why}")]
+    Library {
+        /// The library's file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// There is no CUDA device, or it cannot be used.
+    #[error("no CUDA device: {0}")]
+    NoDevice(String),
+    /// A call to CUDA failed.
+    #[error("CUDA: {call}: {why}")]
+    Cuda {
+        /// The function.
+        call: &'static str,
+        /// What the driver says.
+        why: String,
+    },
+    /// The parser does not take the ONNX file.
+    #[error("its parser does not take the network: {}", .0.join("; "))]
+    Parse(
+        /// One entry a node, by index, name and operator.
+        Vec<String>,
+    ),
+    /// The builder makes no engine.
+    #[error("no engine was built: {0}")]
+    Build(String),
+    /// An engine is not taken by the library, or fails.
+    #[error("{0}")]
+    Engine(String),
+}
