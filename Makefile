@@ -39,7 +39,7 @@ cuda: ## The CUDA half of libtorch (2.7 GB), which training on a GPU needs
 libtorch: ## The part of libtorch that compiling and training on a CPU need (500 MB)
 	@python3 scripts/libtorch.py > /dev/null
 
-python: ## A Python with onnx, onnxruntime and pycocotools, for the tests
+python: ## A Python with onnx, onnxruntime, TensorRT-RTX and pycocotools, for the tests
 	@cmp -s scripts/requirements.txt $(VENV)/requirements.txt || ( set -e; \
 	  python3 -m venv $(VENV); \
 	  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r scripts/requirements.txt; \

@@ -36,6 +36,17 @@ pub enum DeployError {
     /// ONNX Runtime's library is not there or cannot be used.
     #[error("ONNX Runtime: {0}")]
     Library(String),
+    /// TensorRT's library or a GPU is not there, or does not do what is asked.
+    #[error("TensorRT: {0}")]
+    TensorRt(#[from] yf_tensorrt::TensorRtError),
+    /// An engine that cannot be used, or cannot be built.
+    #[error("{path}: {why}")]
+    Engine {
+        /// The engine's file, or the model's.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        why: String,
+    },
     /// A runtime refuses the model, or fails while running it.
     #[error("{origin}: {backend}: {why}")]
     Runtime {

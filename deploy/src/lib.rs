@@ -8,6 +8,7 @@
 pub mod backend;
 pub mod bench;
 mod cuda;
+pub mod engine;
 mod error;
 pub mod modality;
 pub mod model;

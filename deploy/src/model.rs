@@ -3,6 +3,7 @@
 //! Read from the file's own fields, so that every backend is told the same, and junk is refused before a runtime
 //! sees it.
 
+mod check;
 mod names;
 mod proto;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
+use serde::{Deserialize, Serialize};
 
 use crate::DeployError;
 use crate::modality::Modality;
@@ -82,7 +84,8 @@ fn read(path: &Path) -> Result<Vec<u8>, DeployError> {
 }
 
 /// The pictures that a network takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Inputs {
     /// Two streams, `rgb` and `ir`.
     Pair,
@@ -91,7 +94,8 @@ pub enum Inputs {
 }
 
 /// What a network's inputs are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Values {
     /// float32 planes, [batch, 3, height, width], 0..1.
     Floats,
@@ -109,7 +113,7 @@ impl Values {
 }
 
 /// Suppression that takes place inside a network.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Suppressed {
     /// Rows of a picture's output, x1 y1 x2 y2 score class; those without a detection are zero.
     pub rows: usize,
@@ -120,7 +124,7 @@ pub struct Suppressed {
 }
 
 /// What a detector's ONNX file says about itself.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// The file, or the name given to a model in memory; begins every error about it.
     pub origin: String,

@@ -20,7 +20,8 @@ use crate::runs;
 /// Which runtime runs the network.
 #[derive(Debug, Clone, Args)]
 pub struct BackendArgs {
-    /// What runs the network: ONNX Runtime (ort, ort:cuda, ort:tensorrt, ort:plugin), the embedded runtime, or the best that is there
+    /// What runs the network: ONNX Runtime (ort, ort:cuda, ort:tensorrt, ort:plugin), TensorRT itself (tensorrt), the
+    /// embedded runtime, or the best that is there
     #[arg(long, value_name = "NAME", default_value = "auto",
           value_parser = PossibleValuesParser::new(Choice::NAMES).try_map(|name| name.parse::<Choice>()))]
     pub backend: Choice,
@@ -57,16 +58,16 @@ pub fn model_path(given: Option<&Path>) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The model as ONNX: a file as it is, weights exported in memory at `imgsz` (by default the training's).
+/// The model as ONNX: a file as it is (an engine too), weights exported in memory at `imgsz` (by default the training's).
 pub fn source(path: &Path, imgsz: Option<usize>) -> Result<ModelSource> {
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("onnx") => Ok(ModelSource::Path(path.to_owned())),
+        Some("onnx" | "engine") => Ok(ModelSource::Path(path.to_owned())),
         Some("safetensors") => {
             let options = ExportOptions { imgsz: imgsz.map(|side| (side, side)), ..ExportOptions::default() };
             let bytes = yf_export::onnx(&Weights::read(path)?, &options)?;
             Ok(ModelSource::Bytes { name: path.display().to_string(), bytes })
         }
-        _ => bail!("{}: a model is an .onnx file, or weights (.safetensors)", path.display()),
+        _ => bail!("{}: a model is an .onnx file, an .engine, or weights (.safetensors)", path.display()),
     }
 }
 

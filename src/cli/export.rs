@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use yf_deploy::model::ModelSource;
+use yf_deploy::model::{ModelInfo, ModelSource};
 use yf_export::{ExportError, Nms, Options};
 use yf_models::Weights;
 
 use super::choices::unit;
+use super::engine::{self, EngineArgs};
 use super::setup;
 use super::triton::TritonArgs;
 use crate::failure::{Failure, OrArguments};
@@ -25,21 +26,23 @@ Examples:
   yf export --onnx --nms --conf 0.4                   best.nms.onnx: suppression inside
   yf export --triton models --fp16 --u8               models/yf/1, for NVIDIA's Triton Inference Server
   yf export best.onnx --triton models --name road     an ONNX file as it is, exported with --dynamic
+  yf export --engine --fp16                           best.fp16.engine, with the TensorRT that is here
+  yf export best.onnx --engine --target sm_86,sm_89   for other machines' GPUs, with TensorRT-RTX, without a GPU
 
 Inputs `rgb` and `ir` (or `images`): float32 [N, 3, H, W], values 0..1, letterboxed with 114.
 With --u8: uint8 [N, H, W, 3] and, infrared, [N, H, W, 1], values 0..255.
 Output `output0`: float32 [N, 4 + classes, anchors]: cx cy w h in input pixels, then the class scores.
 With --nms: float32 [N, 300, 6]: x1 y1 x2 y2 in input pixels, score, class; unused rows are zero.";
 
-/// Write weights as ONNX, or for a server
+/// Write weights as ONNX, as a TensorRT engine, or for a server
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ExportArgs {
-    /// A weights file, or with --triton an ONNX file [default: the newest run's best weights]
+    /// A weights file, or with --engine or --triton an ONNX file [default: the newest run's best weights]
     #[arg(value_name = "WEIGHTS")]
     weights: Option<PathBuf>,
     /// Write an ONNX file (opset 17)
-    #[arg(long, required_unless_present = "repository")]
+    #[arg(long, required_unless_present_any = ["repository", "engine"])]
     onnx: bool,
     /// Layers in half precision; inputs, the decoding of boxes and the output stay float32
     #[arg(long)]
@@ -62,9 +65,11 @@ pub struct ExportArgs {
     /// Side of the pictures, or HEIGHTxWIDTH [default: the training's]
     #[arg(long, value_name = "PIXELS", value_parser = imgsz)]
     imgsz: Option<(usize, usize)>,
-    /// The file to write [default: beside the weights, .onnx behind what it is: .fp16, .u8, .nms]
-    #[arg(short, long, value_name = "OUT", requires = "onnx")]
+    /// The file to write [default: beside the weights, .onnx or .engine behind what it is: .fp16, .u8, .nms]
+    #[arg(short, long, value_name = "OUT")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArgs,
     #[command(flatten)]
     triton: TritonArgs,
 }
@@ -73,15 +78,28 @@ pub struct ExportArgs {
 pub fn run(args: ExportArgs) -> Result<(), Failure> {
     let path = weights_path(args.weights.clone()).or_arguments()?;
     if path.extension().is_some_and(|extension| extension == "onnx") {
-        args.check_written(&path).or_arguments()?;
         let model = ModelSource::Path(path.clone()).load().or_arguments()?;
+        args.check_written(&path, &model.info).or_arguments()?;
+        if args.engine.wanted() {
+            let out = args.out.clone().unwrap_or_else(|| engine::default_path(&path));
+            args.engine.write(&model, Some(&path), &out)?;
+        }
         return args.triton.add(&model, &path);
     }
     let weights = Weights::read(&path).or_arguments()?;
-    let options = args.options();
+    let options = args.options().or_arguments()?;
     let usual = options.default_path(&path);
+    let out = args.out.clone();
     if args.onnx {
-        write(&weights, &options, &args.out.unwrap_or_else(|| usual.clone()), &path)?;
+        write(&weights, &options, out.as_ref().unwrap_or(&usual), &path)?;
+    }
+    if args.engine.wanted() {
+        let onnx = args.onnx.then(|| out.as_ref().unwrap_or(&usual));
+        let bytes = yf_export::onnx(&weights, &options).map_err(whose)?;
+        let model = ModelSource::Bytes { name: path.display().to_string(), bytes }.load()?;
+        let beside = || engine::default_path(onnx.unwrap_or(&usual));
+        let named = out.clone().filter(|_| !args.onnx);
+        args.engine.write(&model, onnx.map(PathBuf::as_path), &named.unwrap_or_else(beside))?;
     }
     if args.triton.wanted() {
         let options = Options { dynamic: true, ..options };
@@ -93,25 +111,31 @@ pub fn run(args: ExportArgs) -> Result<(), Failure> {
 }
 
 impl ExportArgs {
-    fn options(&self) -> Options {
+    fn options(&self) -> Result<Options> {
+        if self.out.is_some() && !self.onnx && !self.engine.wanted() {
+            bail!(
+                "-o names an ONNX file or an engine: add --onnx or --engine (--triton names a folder itself)"
+            );
+        }
         let usual = Nms::default();
         let nms = Nms { conf: self.conf.unwrap_or(usual.conf), iou: self.iou.unwrap_or(usual.iou) };
-        Options {
+        Ok(Options {
             fp16: self.fp16,
             dynamic: self.dynamic,
             imgsz: self.imgsz,
+            batch: self.engine.fixed(self.dynamic)?,
             bytes: self.u8,
             nms: self.nms.then_some(nms),
-            ..Options::default()
-        }
+        })
     }
 
-    /// An ONNX file is taken as it is.
-    fn check_written(&self, path: &Path) -> Result<()> {
+    /// An ONNX file is taken as it is; what it is already may be said.
+    fn check_written(&self, path: &Path, info: &ModelInfo) -> Result<()> {
+        let half = info.metadata.get("yf.precision").is_some_and(|precision| precision == "fp16");
         let flags = [
             ("--onnx", self.onnx),
-            ("--fp16", self.fp16),
-            ("--dynamic", self.dynamic),
+            ("--fp16", self.fp16 && !half),
+            ("--dynamic", self.dynamic && info.batch.is_some()),
             ("--u8", self.u8),
             ("--nms", self.nms),
             ("--imgsz", self.imgsz.is_some()),

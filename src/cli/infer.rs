@@ -40,7 +40,7 @@ pub struct InferArgs {
     /// The infrared picture, or a folder of them: paired by relative path and stem
     #[arg(value_name = "IR")]
     ir: Option<PathBuf>,
-    /// An exported model (.onnx) or weights (.safetensors) [default: $YF_MODEL, else the newest under runs/train]
+    /// An exported model (.onnx, .engine) or weights (.safetensors) [default: $YF_MODEL, else the newest under runs/train]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     #[command(flatten)]

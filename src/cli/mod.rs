@@ -12,6 +12,7 @@ mod crossval;
 mod data;
 mod ddp;
 mod deployed;
+mod engine;
 mod export;
 mod import;
 mod infer;

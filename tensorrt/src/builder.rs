@@ -120,10 +120,12 @@ fn check(library: &TensorRt, gpu: Option<&Gpu>, request: &Request<'_>) -> Result
             "full TensorRT builds for the GPU of its own machine; only TensorRT-RTX builds for others (--target)",
         )),
         Flavour::TensorRt if gpu.is_none() => Err(TensorRtError::NoDevice(
-            "full TensorRT builds on the GPU that will run the engine; TensorRT-RTX builds without one".to_owned(),
+            "full TensorRT builds on the GPU that will run the engine; TensorRT-RTX builds without one"
+                .to_owned(),
         )),
         Flavour::Rtx if request.targets.iter().any(|target| !RTX_TARGETS.contains(target)) => {
-            let known: Vec<String> = RTX_TARGETS.iter().map(|target| format!("sm_{}", target.number())).collect();
+            let known: Vec<String> =
+                RTX_TARGETS.iter().map(|target| format!("sm_{}", target.number())).collect();
             Err(wrong(&format!("TensorRT-RTX builds for {}, and for no other GPU", known.join(", "))))
         }
         _ => match request.profiles.iter().find(|profile| !whole(profile)) {
@@ -159,7 +161,8 @@ fn parser(library: &TensorRt) -> Result<(*mut c_void, i32), TensorRtError> {
     let version = unsafe {
         loaded.get::<unsafe extern "C" fn() -> i32>(b"getNvOnnxParserVersion\0").map(|version| version())
     };
-    let version = version.map_err(|error| TensorRtError::Library { path: path.to_owned(), why: cause(&error) })?;
+    let version =
+        version.map_err(|error| TensorRtError::Library { path: path.to_owned(), why: cause(&error) })?;
     Ok((create, version))
 }
 
@@ -197,9 +200,13 @@ fn explain(status: i32, said: &str) -> String {
         _ if said.contains("out of memory") || said.contains("OutOfMemory") => {
             "; the GPU's memory does not suffice: build with a smaller greatest batch, or free the GPU"
         }
-        status::NO_BUILDER => "; the builder does not start: the driver may be older than this TensorRT wants",
+        status::NO_BUILDER => {
+            "; the builder does not start: the driver may be older than this TensorRT wants"
+        }
         status::NO_PARSER => "; library and parser are of different versions: install both from one package",
-        status::PROFILE => "; the batches do not fit the network: is its batch dynamic (yf export --onnx --dynamic)?",
+        status::PROFILE => {
+            "; the batches do not fit the network: is its batch dynamic (yf export --onnx --dynamic)?"
+        }
         status::TARGET => "; build for fewer or other GPUs",
         _ if said.contains("Could not find any implementation") => {
             "; TensorRT has no kernel for that node on this GPU: build without --fp16, or take --backend ort:cuda"

@@ -55,7 +55,10 @@ impl Engine {
         let runtime =
             unsafe { (library.api.runtime_new)(create, library.logger.object(), library.version_number) };
         if runtime.is_null() {
-            return Err(TensorRtError::Engine(format!("its runtime does not start: {}", library.complaint())));
+            return Err(TensorRtError::Engine(format!(
+                "its runtime does not start: {}",
+                library.complaint()
+            )));
         }
         // SAFETY: the runtime was just made; the bytes are read during the call.
         let engine = unsafe { (library.api.engine_new)(runtime, bytes.as_ptr().cast(), bytes.len()) };

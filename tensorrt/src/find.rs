@@ -47,8 +47,7 @@ const KINDS: [(Flavour, u32, &str, &str); 3] = [
     (Flavour::Rtx, 1, "libtensorrt_rtx.so.1", "libtensorrt_onnxparser_rtx.so.1"),
 ];
 
-/// All libraries, the first of each kind. `packages` gives the folders of Python packages, and is asked only where
-/// nothing else has one.
+/// All libraries, the first of each kind. `packages` gives the folders of the Python packages named [`PACKAGES`].
 ///
 /// # Errors
 /// [`TensorRtError::Missing`] where none is there, with what to do, or where the folder that [`VARIABLE`] names has none.
@@ -60,9 +59,11 @@ pub fn libraries(packages: impl FnOnce() -> Vec<PathBuf>) -> Result<Vec<Library>
     let mut found = in_folders(&usual());
     found.extend(in_folders(&packages()));
     let mut seen = Vec::new();
-    found.retain(|library| !seen.contains(&(library.flavour, library.major)) && {
-        seen.push((library.flavour, library.major));
-        true
+    found.retain(|library| {
+        !seen.contains(&(library.flavour, library.major)) && {
+            seen.push((library.flavour, library.major));
+            true
+        }
     });
     if found.is_empty() {
         return Err(TensorRtError::Missing(format!(
@@ -172,7 +173,10 @@ mod tests {
     fn a_folder_without_any_is_named_in_the_error() {
         let dir = folder(&["libnvinfer.so.8", "libnvinfer.so.100"]);
         let error = in_named(dir.path()).unwrap_err().to_string();
-        assert!(error.contains(dir.path().to_str().unwrap()) && error.contains("libnvinfer.so.10"), "{error}");
+        assert!(
+            error.contains(dir.path().to_str().unwrap()) && error.contains("libnvinfer.so.10"),
+            "{error}"
+        );
     }
 
     #[test]

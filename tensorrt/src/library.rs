@@ -75,13 +75,17 @@ impl TensorRt {
         let core = open(&found.core)?;
         // SAFETY: NVIDIA's function of that name takes nothing and returns an int.
         let number: i32 = unsafe {
-            let version: libloading::Symbol<'_, unsafe extern "C" fn() -> i32> =
-                core.get(b"getInferLibVersion\0").map_err(|_| refused("is no TensorRT library".to_owned()))?;
+            let version: libloading::Symbol<'_, unsafe extern "C" fn() -> i32> = core
+                .get(b"getInferLibVersion\0")
+                .map_err(|_| refused("is no TensorRT library".to_owned()))?;
             version()
         };
         let version = Version::of_number(number);
         let api = served(found.flavour, version).ok_or_else(|| {
-            refused(format!("is {} {version}; yf speaks TensorRT 10 and 11 and TensorRT-RTX 1.5 to 1.x", found.flavour))
+            refused(format!(
+                "is {} {version}; yf speaks TensorRT 10 and 11 and TensorRT-RTX 1.5 to 1.x",
+                found.flavour
+            ))
         })?;
         tracing::debug!("{} {version}: {}", found.flavour, found.core.display());
         Ok(Self {
@@ -184,9 +188,12 @@ mod tests {
         let version = |major, minor| Version { major, minor, patch: 0 };
         assert!(served(Flavour::TensorRt, version(10, 0)).is_some());
         assert!(served(Flavour::Rtx, version(1, 9)).is_some());
-        for (flavour, major, minor) in
-            [(Flavour::TensorRt, 8, 6), (Flavour::TensorRt, 12, 0), (Flavour::Rtx, 1, 4), (Flavour::Rtx, 2, 0)]
-        {
+        for (flavour, major, minor) in [
+            (Flavour::TensorRt, 8, 6),
+            (Flavour::TensorRt, 12, 0),
+            (Flavour::Rtx, 1, 4),
+            (Flavour::Rtx, 2, 0),
+        ] {
             assert!(served(flavour, version(major, minor)).is_none());
         }
     }

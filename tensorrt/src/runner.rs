@@ -25,8 +25,8 @@ pub struct Ports {
     pub inputs: Vec<Port>,
     /// float32.
     pub output: Port,
-    /// Pictures a run at most.
-    pub max_batch: usize,
+    /// Pictures a run at least, which a smaller batch is filled up to, and at most.
+    pub batches: (usize, usize),
     /// Whether launches may be recorded: the network does not wait for the GPU in its middle.
     pub record: bool,
 }
@@ -52,7 +52,7 @@ pub struct Runner {
     marks: [Event; 4],
     stream: Stream,
     gpu: Arc<Gpu>,
-    max_batch: usize,
+    batches: (usize, usize),
     record: bool,
     /// The batch that shapes are set for; 0 at first.
     batch: usize,
@@ -89,7 +89,7 @@ impl Runner {
         check_ports(&engine.tensors(), ports)?;
         let gpu = Arc::clone(engine.gpu());
         let mut context = engine.context(cache)?;
-        let slot = |port: &Port| Slot::new(&gpu, port, ports.max_batch);
+        let slot = |port: &Port| Slot::new(&gpu, port, ports.batches.1);
         let inputs = ports.inputs.iter().map(slot).collect::<Result<Vec<_>, _>>()?;
         let output = slot(&ports.output)?;
         for slot in inputs.iter().chain([&output]) {
@@ -98,9 +98,9 @@ impl Runner {
         }
         let (event, stream) = (|| Event::new(&gpu), Stream::new(&gpu)?);
         let marks = [event()?, event()?, event()?, event()?];
-        let (max_batch, record) = (ports.max_batch, ports.record);
+        let (batches, record) = (ports.batches, ports.record);
         let launch = Launch::First;
-        Ok(Self { launch, context, inputs, output, marks, stream, gpu, max_batch, record, batch: 0 })
+        Ok(Self { launch, context, inputs, output, marks, stream, gpu, batches, record, batch: 0 })
     }
 
     /// Runs a batch: the bytes of every input, in the ports' order. Returns the output and where the time went.
@@ -110,19 +110,20 @@ impl Runner {
     /// [`TensorRtError::Cuda`] where the device does.
     pub fn run(&mut self, pictures: &[&[u8]], batch: usize) -> Result<(Vec<f32>, Spent), TensorRtError> {
         self.gpu.make_current()?;
-        if batch == 0 || batch > self.max_batch || pictures.len() != self.inputs.len() {
+        if batch == 0 || batch > self.batches.1 || pictures.len() != self.inputs.len() {
             return Err(TensorRtError::Engine(format!(
                 "a batch of {batch} pictures for {} inputs is not what this engine takes",
                 pictures.len()
             )));
         }
-        self.set_batch(batch)?;
+        let size = batch.max(self.batches.0);
+        self.set_batch(size)?;
         let start = Instant::now();
         for (slot, bytes) in self.inputs.iter_mut().zip(pictures) {
             slot.fill(bytes, batch)?;
         }
         let filling = start.elapsed().as_secs_f64() * 1e3;
-        let begun = self.begin(batch);
+        let begun = self.begin(size);
         // Also where something failed: the device may still be reading.
         let waited = self.stream.synchronize();
         begun.and(waited)?;
@@ -135,9 +136,9 @@ impl Runner {
         Ok((self.output.floats(batch), spent))
     }
 
-    /// Whether launches are recorded, for people to read.
+    /// Whether launches are recorded, by this or by the library.
     pub fn records(&self) -> bool {
-        self.record && !matches!(self.launch, Launch::Plain)
+        self.record && (self.context.records_itself() || !matches!(self.launch, Launch::Plain))
     }
 
     /// The engine that runs.
@@ -155,7 +156,8 @@ impl Runner {
             return Ok(());
         }
         self.batch = 0;
-        self.launch = if self.record && !self.context.records_itself() { Launch::First } else { Launch::Plain };
+        self.launch =
+            if self.record && !self.context.records_itself() { Launch::First } else { Launch::Plain };
         for slot in &self.inputs {
             self.context.set_shape(&slot.name, &slot.sizes(batch))?;
         }
@@ -235,7 +237,9 @@ impl Slot {
         let wanted = self.bytes * batch;
         if bytes.len() != wanted {
             let (name, got) = (&self.name, bytes.len());
-            return Err(TensorRtError::Engine(format!("input {name} is given {got} bytes, and takes {wanted}")));
+            return Err(TensorRtError::Engine(format!(
+                "input {name} is given {got} bytes, and takes {wanted}"
+            )));
         }
         self.host.bytes_mut()[..wanted].copy_from_slice(bytes);
         Ok(())
@@ -285,7 +289,8 @@ mod tests {
 
     #[test]
     fn an_engine_of_another_network_is_refused() {
-        let ports = Ports { inputs: vec![port("rgb")], output: port("output0"), max_batch: 1, record: true };
+        let ports =
+            Ports { inputs: vec![port("rgb")], output: port("output0"), batches: (1, 1), record: true };
         assert!(check_ports(&[tensor("rgb", true), tensor("output0", false)], &ports).is_ok());
         let ir = tensor("ir", true);
         let half = Tensor { element: Element::Other(1), ..tensor("rgb", true) };

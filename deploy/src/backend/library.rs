@@ -1,6 +1,6 @@
-//! Where ONNX Runtime's library lies.
+//! Where ONNX Runtime's library lies, and folders of Python packages, in which other runtimes lie too.
 //!
-//! In this order: the path that was named, `ORT_DYLIB_PATH`, the package `onnxruntime` (or `onnxruntime-gpu`, which
+//! ONNX Runtime's, in this order: the path that was named, `ORT_DYLIB_PATH`, the package `onnxruntime` (or `onnxruntime-gpu`, which
 //! installs under the same name) of a Python: that of `VIRTUAL_ENV`, of `YF_PYTHON`, `python3` on the path, and the
 //! Python that yf keeps for itself in the user's cache folder.
 
@@ -24,7 +24,8 @@ pub(super) fn find_named(argument: Option<&Path>) -> Option<PathBuf> {
 
 /// Looks through the Pythons of this machine.
 pub(super) fn discover() -> Found {
-    match pythons().iter().find_map(|python| in_package(&package(python)?)) {
+    let in_python = |python: &PathBuf| in_package(packages(python, &["onnxruntime"]).first()?);
+    match pythons().iter().find_map(in_python) {
         Some(library) => Found::At(library),
         None => Found::Nowhere(
             "its library was not found: install it with `pip install onnxruntime` (onnxruntime-gpu for CUDA), or name \
@@ -32,6 +33,11 @@ pub(super) fn discover() -> Found {
                 .to_owned(),
         ),
     }
+}
+
+/// Folders of these packages in the Pythons of this machine.
+pub(crate) fn in_pythons(names: &[&str]) -> Vec<PathBuf> {
+    pythons().iter().flat_map(|python| packages(python, names)).collect()
 }
 
 fn pythons() -> Vec<PathBuf> {
@@ -43,22 +49,22 @@ fn pythons() -> Vec<PathBuf> {
 }
 
 /// The user's cache folder.
-pub(super) fn cache() -> Option<PathBuf> {
+pub(crate) fn cache() -> Option<PathBuf> {
     let absolute = |v: std::ffi::OsString| Some(PathBuf::from(v)).filter(|p| p.is_absolute());
     let home = || std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".cache"));
     std::env::var_os("XDG_CACHE_HOME").and_then(absolute).or_else(home)
 }
 
-/// Folder of a Python's `onnxruntime`. The package is found, not imported: that would take a second.
-fn package(python: &Path) -> Option<PathBuf> {
+/// Folders of those packages that a Python has. They are found, not imported: that would take a second.
+fn packages(python: &Path, names: &[&str]) -> Vec<PathBuf> {
     // The working directory is no place to load a library from.
     const SCRIPT: &str = "import sys; sys.path = [p for p in sys.path if p]; import importlib.util as u; \
-                          print(u.find_spec('onnxruntime').submodule_search_locations[0])";
+                          [print(s.submodule_search_locations[0]) for s in map(u.find_spec, sys.argv[1:]) if s]";
     let mut command = Command::new(python);
-    command.args(["-c", SCRIPT]);
-    let out = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    let folder = String::from_utf8(out.stdout).ok().filter(|_| out.status.success())?;
-    Some(PathBuf::from(folder.trim()))
+    command.args(["-c", SCRIPT]).args(names);
+    let Ok(out) = command.stdin(Stdio::null()).stderr(Stdio::null()).output() else { return Vec::new() };
+    let folders = String::from_utf8(out.stdout).ok().filter(|_| out.status.success()).unwrap_or_default();
+    folders.lines().map(PathBuf::from).collect()
 }
 
 /// The wheel carries one library, under its full version: libonnxruntime.so.1.24.0 (libonnxruntime.1.24.0.dylib).
@@ -94,6 +100,6 @@ mod tests {
 
     #[test]
     fn a_python_that_is_not_there_is_no_error() {
-        assert_eq!(package(Path::new("/nowhere/python3")), None);
+        assert!(packages(Path::new("/nowhere/python3"), &["onnxruntime"]).is_empty());
     }
 }

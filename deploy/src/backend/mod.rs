@@ -2,8 +2,9 @@
 
 mod batches;
 mod embedded;
-mod library;
+pub(crate) mod library;
 mod onnx_runtime;
+mod tensorrt;
 #[cfg(test)]
 mod tests;
 
@@ -12,10 +13,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::DeployError;
-use crate::model::{ModelInfo, ModelSource};
+use crate::engine::{self, Manifest};
+use crate::model::{Model, ModelInfo, ModelSource};
 
 pub use embedded::Embedded;
 pub use onnx_runtime::{OnnxRuntime, Provider};
+pub use tensorrt::TensorRt;
 
 /// A network ready to run.
 pub trait Backend: Send {
@@ -96,7 +99,7 @@ pub struct Transfers {
 /// The values of `--backend`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// The best that is there: ONNX Runtime on CUDA, ONNX Runtime, embedded.
+    /// The best that is there: an engine of the model that lies beside it, ONNX Runtime on CUDA, ONNX Runtime, embedded.
     #[default]
     Auto,
     /// ONNX Runtime on the CPU.
@@ -107,13 +110,16 @@ pub enum Choice {
     OrtTensorRt,
     /// ONNX Runtime with the provider of [`Options::plugin`]; never silently the CPU.
     OrtPlugin,
+    /// TensorRT or TensorRT-RTX itself: an engine, or a model of which one is built and kept.
+    TensorRt,
     /// The pure-Rust runtime inside this program.
     Embedded,
 }
 
 impl Choice {
     /// All choices, as they are written.
-    pub const NAMES: [&str; 6] = ["auto", "ort", "ort:cuda", "ort:tensorrt", "ort:plugin", "embedded"];
+    pub const NAMES: [&str; 7] =
+        ["auto", "ort", "ort:cuda", "ort:tensorrt", "ort:plugin", "tensorrt", "embedded"];
 }
 
 impl fmt::Display for Choice {
@@ -124,6 +130,7 @@ impl fmt::Display for Choice {
             Self::OrtCuda => "ort:cuda",
             Self::OrtTensorRt => "ort:tensorrt",
             Self::OrtPlugin => "ort:plugin",
+            Self::TensorRt => "tensorrt",
             Self::Embedded => "embedded",
         })
     }
@@ -140,9 +147,7 @@ impl FromStr for Choice {
             "ort:tensorrt" => Ok(Self::OrtTensorRt),
             "ort:plugin" => Ok(Self::OrtPlugin),
             "embedded" => Ok(Self::Embedded),
-            "tensorrt" => Err(DeployError::Choice(format!(
-                "backend '{name}' is not in this version of yf; on an NVIDIA GPU take ort:cuda or ort:tensorrt"
-            ))),
+            "tensorrt" => Ok(Self::TensorRt),
             _ => {
                 Err(DeployError::Choice(format!("no backend '{name}': there are {}", Self::NAMES.join(", "))))
             }
@@ -161,16 +166,25 @@ pub struct Options {
     pub threads: Option<usize>,
 }
 
-/// Loads a model into the chosen backend.
+/// Loads a model, or an engine (.engine), into the chosen backend.
 ///
 /// # Errors
 /// Whatever [`ModelSource::load`] reports; [`DeployError::Library`] where ONNX Runtime was asked for and cannot be
-/// had (or a library was named and cannot be used); [`DeployError::Runtime`] where the runtime refuses the model.
+/// had (or a library was named and cannot be used); [`DeployError::Runtime`] where the runtime refuses the model;
+/// [`DeployError::TensorRt`] and [`DeployError::Engine`] as [`TensorRt`] reports them.
 pub fn open(source: ModelSource, choice: Choice, options: &Options) -> Result<Box<dyn Backend>, DeployError> {
     let choice = with_plugin(choice, options)?;
+    let beside = match &source {
+        ModelSource::Path(path) if is_engine(path) => return open_engine(path, choice, options),
+        ModelSource::Path(path) => Some(path.with_extension(engine::EXTENSION)),
+        ModelSource::Bytes { .. } => None,
+    };
     let model = source.load()?;
     match choice {
-        Choice::Auto => best(model, options),
+        Choice::Auto => match beside.and_then(|engine| engine_of(&model, &engine)) {
+            Some(backend) => Ok(Box::new(backend)),
+            None => best(model, options),
+        },
         Choice::Ort => Ok(Box::new(OnnxRuntime::new(model, Provider::Cpu, options)?)),
         Choice::OrtCuda => Ok(Box::new(OnnxRuntime::new(model, Provider::Cuda, options)?)),
         Choice::OrtTensorRt => Ok(Box::new(OnnxRuntime::new(model, Provider::TensorRt, options)?)),
@@ -178,6 +192,7 @@ pub fn open(source: ModelSource, choice: Choice, options: &Options) -> Result<Bo
             let library = options.plugin.as_deref().unwrap_or(Path::new(""));
             Ok(Box::new(OnnxRuntime::plugged_in(model, library, options)?))
         }
+        Choice::TensorRt => Ok(Box::new(TensorRt::of_model(&model)?)),
         Choice::Embedded => Ok(Box::new(Embedded::new(model, options)?)),
     }
 }
@@ -197,8 +212,54 @@ fn with_plugin(choice: Choice, options: &Options) -> Result<Choice, DeployError>
     }
 }
 
+/// Whether a file is an engine, by its name.
+pub fn is_engine(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == engine::EXTENSION)
+}
+
+fn open_engine(path: &Path, choice: Choice, options: &Options) -> Result<Box<dyn Backend>, DeployError> {
+    if !matches!(choice, Choice::Auto | Choice::TensorRt) {
+        return Err(DeployError::Choice(format!(
+            "{} is a TensorRT engine, and --backend {choice} runs ONNX files: name the model it was built from, or take \
+             --backend tensorrt",
+            path.display()
+        )));
+    }
+    let refused = match TensorRt::open(path) {
+        Ok(backend) => return Ok(Box::new(backend)),
+        Err(why) => why,
+    };
+    let source = || Manifest::read(path).ok().and_then(|manifest| manifest.source(path));
+    match (choice, source()) {
+        (Choice::Auto, Some(source)) => {
+            tracing::warn!("{refused}: goes on with the ONNX file beside it");
+            best(source.load()?, options)
+        }
+        _ => Err(refused),
+    }
+}
+
+/// The engine beside a model, where there is one of this very model that runs here.
+fn engine_of(model: &Model, engine: &Path) -> Option<TensorRt> {
+    let manifest = engine.exists().then(|| Manifest::read(engine))?;
+    match manifest {
+        Ok(manifest) if manifest.onnx_sha256 != engine::sha256(&model.bytes) => {
+            tracing::debug!("{} was built from another model", engine.display());
+            None
+        }
+        Ok(_) => {
+            let opened = TensorRt::open(engine);
+            opened.inspect_err(|why| tracing::warn!("{why}: goes on with {}", model.info.origin)).ok()
+        }
+        Err(why) => {
+            tracing::debug!("{why}");
+            None
+        }
+    }
+}
+
 /// A library that was named and cannot be used is an error; one that is merely not there is not.
-fn best(model: crate::model::Model, options: &Options) -> Result<Box<dyn Backend>, DeployError> {
+fn best(model: Model, options: &Options) -> Result<Box<dyn Backend>, DeployError> {
     if let Some(why) = onnx_runtime::unavailable(options)? {
         tracing::debug!("ONNX Runtime is not used: {why}");
         return Ok(Box::new(Embedded::new(model, options)?));

@@ -160,8 +160,20 @@ fn choices_are_read_as_they_are_written() {
     for name in Choice::NAMES {
         assert_eq!(name.parse::<Choice>().unwrap().to_string(), name);
     }
-    for (name, part) in [("tensorrt", "not in this version"), ("gpu", "there are auto")] {
-        assert!(name.parse::<Choice>().unwrap_err().to_string().contains(part));
+    assert!("gpu".parse::<Choice>().unwrap_err().to_string().contains("there are auto"));
+}
+
+#[test]
+fn an_engine_runs_on_tensorrt_alone() {
+    let engine = || ModelSource::Path("best.engine".into());
+    for choice in [Choice::Ort, Choice::OrtCuda, Choice::OrtTensorRt, Choice::Embedded] {
+        let Err(error) = open(engine(), choice, &Options::default()) else { panic!("{choice} took it") };
+        assert!(matches!(error, DeployError::Choice(_)), "{error}");
+        assert!(error.to_string().contains("--backend tensorrt"), "{error}");
+    }
+    for choice in [Choice::Auto, Choice::TensorRt] {
+        let Err(error) = open(engine(), choice, &Options::default()) else { panic!("{choice} took it") };
+        assert!(error.to_string().starts_with("best.engine.json: "), "{error}");
     }
 }
 

@@ -29,7 +29,7 @@ Examples:
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct InferArgs {
-    /// An exported model (.onnx), weights (.safetensors), or the name of a network, whose weights are made up [default:
+    /// An exported model (.onnx, .engine), weights (.safetensors), or the name of a network, whose weights are made up [default:
     /// $YF_MODEL, else the newest under runs/train]
     #[arg(value_name = "MODEL")]
     model: Option<PathBuf>,

@@ -16,6 +16,7 @@ use super::setup::MODEL;
 use crate::failure::{Failure, OrArguments};
 use crate::output;
 
+mod engine;
 mod onnx;
 
 const EXAMPLES: &str = "\
@@ -24,13 +25,14 @@ Examples:
   yf info early-s --classes 3 --imgsz 320
   yf info own.yaml                          a configuration of one's own
   yf info runs/train/exp/weights/best.safetensors --json
-  yf info runs/train/exp/weights/best.onnx";
+  yf info runs/train/exp/weights/best.onnx
+  yf info best.engine                       what an engine was built from, with and for";
 
 /// Show a network's layers, parameters and operations
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct InfoArgs {
-    /// A network by name, a configuration's YAML, weights, or an ONNX file
+    /// A network by name, a configuration's YAML, weights, an ONNX file, or an engine
     #[arg(value_name = "MODEL", default_value = MODEL)]
     model: String,
     /// Number of classes [default: the file's own, else 80]
@@ -48,6 +50,9 @@ pub struct InfoArgs {
 pub fn run(args: InfoArgs) -> Result<(), Failure> {
     if has_extension(&args.model, "onnx") {
         return onnx::run(Path::new(&args.model), args.json);
+    }
+    if has_extension(&args.model, "engine") {
+        return engine::run(Path::new(&args.model), args.json);
     }
     let subject = Subject::load(&args).or_arguments()?;
     let report = Report::of(&subject);

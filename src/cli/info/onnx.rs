@@ -29,6 +29,15 @@ pub fn run(path: &Path, json: bool) -> Result<(), Failure> {
     }
     let batch = info.batch.map_or("any number of".to_owned(), |batch| batch.to_string());
     output::line(format!("{}: {} nodes", info.origin, info.nodes))?;
+    tensors(&info, &batch)?;
+    for (key, value) in &info.metadata {
+        output::line(format!("  {key}: {value}"))?;
+    }
+    Ok(())
+}
+
+/// Inputs, output and classes.
+pub fn tensors(info: &ModelInfo, batch: &str) -> Result<(), Failure> {
     let (height, width) = (info.height, info.width);
     let shape = match info.values {
         Values::Floats => format!("float32 [{batch} pairs, 3, {height}, {width}]"),
@@ -43,9 +52,5 @@ pub fn run(path: &Path, json: bool) -> Result<(), Failure> {
         None => format!("[4 + {} classes, {} anchors]", info.classes, info.anchors),
     };
     output::line(format!("output  {}: {shape}", info.output_name))?;
-    output::line(format!("classes {}", info.names.join(", ")))?;
-    for (key, value) in &info.metadata {
-        output::line(format!("  {key}: {value}"))?;
-    }
-    Ok(())
+    output::line(format!("classes {}", info.names.join(", ")))
 }

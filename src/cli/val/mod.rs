@@ -29,7 +29,7 @@ Examples:
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ValArgs {
-    /// Weights (.safetensors) or an exported model (.onnx) [default: the newest run's best weights]
+    /// Weights (.safetensors) or an exported model (.onnx, .engine) [default: the newest run's best weights]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// The data set's YAML [default: $YF_DATA, else ./data.yaml]
@@ -67,7 +67,9 @@ pub fn run(args: ValArgs, given: &Given) -> Result<(), Failure> {
     let mut plan = plan(args).or_arguments()?;
     let set = DataSet::open(&plan.data).or_arguments()?;
     let split = split(&plan.split);
-    if plan.weights.extension().is_some_and(|extension| extension == "onnx") || through_backend {
+    if plan.weights.extension().is_some_and(|extension| ["onnx", "engine"].iter().any(|e| extension == *e))
+        || through_backend
+    {
         let source = deployed::source(&plan.weights, plan.imgsz).or_arguments()?;
         let backend = backend.open(source).or_arguments()?;
         let metrics = onnx::validate(backend, &set, split, plan.modality)?;

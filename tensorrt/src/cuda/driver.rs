@@ -105,8 +105,9 @@ fn start() -> Result<Driver, String> {
     let opened = LIBRARIES.map(|name| unsafe { libloading::Library::new(name) });
     let [first, second] = opened;
     let library = first.or_else(|why| second.map_err(|_| why));
-    let library = library
-        .map_err(|why| format!("NVIDIA's driver is not on this machine, or not in this container ({})", cause(&why)))?;
+    let library = library.map_err(|why| {
+        format!("NVIDIA's driver is not on this machine, or not in this container ({})", cause(&why))
+    })?;
     let driver = Driver::of(library)
         .map_err(|why| format!("NVIDIA's driver is older than CUDA 11.4 ({})", cause(&why)))?;
     // SAFETY: takes a number that must be zero.

@@ -52,10 +52,8 @@ impl HostMemory {
         gpu.make_current()?;
         // SAFETY: the driver writes an address.
         gpu.driver.check("cuMemHostAlloc", unsafe { (gpu.driver.alloc_host)(&mut start, len, 0) })?;
-        let start = NonNull::new(start.cast::<u8>()).ok_or(TensorRtError::Cuda {
-            call: "cuMemHostAlloc",
-            why: "it gave no memory".to_owned(),
-        })?;
+        let start = NonNull::new(start.cast::<u8>())
+            .ok_or(TensorRtError::Cuda { call: "cuMemHostAlloc", why: "it gave no memory".to_owned() })?;
         // SAFETY: `len` bytes from `start` are ours.
         unsafe { ptr::write_bytes(start.as_ptr(), 0, len) };
         Ok(Self { gpu: Arc::clone(gpu), start, len })

@@ -75,10 +75,7 @@ impl Stream {
     }
 
     /// Records what `work` begins on this stream, instead of doing it.
-    pub fn record(
-        &self,
-        work: impl FnOnce() -> Result<(), TensorRtError>,
-    ) -> Result<Graph, TensorRtError> {
+    pub fn record(&self, work: impl FnOnce() -> Result<(), TensorRtError>) -> Result<Graph, TensorRtError> {
         let driver = self.gpu.driver;
         // SAFETY: the stream is there.
         driver.check("cuStreamBeginCapture", unsafe { (driver.capture_begin)(self.handle, THREAD_LOCAL) })?;
