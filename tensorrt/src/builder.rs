@@ -171,10 +171,11 @@ fn load_kernels(library: &TensorRt) {
     let folder = library.path().parent().and_then(|folder| std::fs::read_dir(folder).ok());
     for file in folder.into_iter().flatten().flatten().map(|entry| entry.path()) {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("libnvinfer_builder_resource") && name.contains(".so.") {
-            if let Err(why) = open(&file) {
-                tracing::debug!("{why}");
-            }
+        if name.starts_with("libnvinfer_builder_resource")
+            && name.contains(".so.")
+            && let Err(why) = open(&file)
+        {
+            tracing::debug!("{why}");
         }
     }
 }
