@@ -54,6 +54,15 @@ fn every_variant_runs_on_every_fold_once() {
     assert!(args.contains("seed = 3") && args.contains("val_every = 0"), "{args}");
     let files = |name: &str| run.join("weights").join(name).exists();
     assert!(files("best.safetensors") && !files("last.safetensors"));
+    let report = |more: &[&str]| {
+        let line = ["crossval", "report", "runs/crossval/small/results.jsonl"];
+        dir.yf(&[&line[..], more].concat())
+    };
+    let page = report(&["--against", "ir-only", "-o", "page"]).succeeds().stdout();
+    assert!(page.starts_with("2 variants; folds: 2, seeds: 1; 5 pairs"), "{page}");
+    assert_eq!(fs::read_to_string(dir.join("page/report.md")).unwrap(), page);
+    assert!(fs::read(dir.join("page/report.png")).unwrap().starts_with(b"\x89PNG"));
+    report(&["--against", "early"]).refuses(2, &["'early'", "ir-only, mid"]);
     // Nothing is left to do, and nothing is done under a name that means something else now.
     assert!(crossval(&dir, &["--dry-run"]).succeeds().stdout().is_empty());
     dir.write("experiments/small.yaml", EXPERIMENT.replace("0.5", "0.25"));

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::TrialError;
 use crate::results::{Camera, Score, Trial};
 use crate::statistics::{Interval, Summary, interval, summary};
-use crate::TrialError;
 
 /// A score that is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,10 @@ impl Comparison {
         for trial in trials.iter().filter(|trial| !trial.cameras.is_empty()) {
             let known = unique.entry(trial.key()).or_insert(trial);
             if known.arguments != trial.arguments {
-                return refused(format!("'{}' was trained in two ways: name one of them otherwise", trial.variant));
+                return refused(format!(
+                    "'{}' was trained in two ways: name one of them otherwise",
+                    trial.variant
+                ));
             }
         }
         let trials: Vec<&Trial> = unique.into_values().collect();
@@ -126,9 +129,9 @@ impl Comparison {
         let ratio = self.pairs[1] / self.pairs[0].max(1.0);
         let baseline = self.baseline.clone();
         for variant in self.variants.iter_mut().filter(|variant| variant.name != baseline) {
-            let [Some(a), Some(b)] = Metric::ALL.map(|metric| {
-                interval(&differences(trials, &variant.name, &baseline, metric), ratio)
-            }) else {
+            let [Some(a), Some(b)] = Metric::ALL
+                .map(|metric| interval(&differences(trials, &variant.name, &baseline, metric), ratio))
+            else {
                 continue;
             };
             variant.difference = Some([a, b]);
@@ -178,7 +181,8 @@ fn scores(own: &[&Trial], camera: Camera) -> Option<[Summary; 2]> {
 /// Mean scores of every class over the trials whose test had instances of it.
 fn classes(own: &[&Trial], camera: Camera) -> Vec<(String, [f64; 2])> {
     let mut values: Vec<(&str, Vec<[f64; 2]>)> = Vec::new();
-    for class in own.iter().filter_map(|trial| trial.cameras.get(&camera)).flat_map(|score| &score.per_class) {
+    for class in own.iter().filter_map(|trial| trial.cameras.get(&camera)).flat_map(|score| &score.per_class)
+    {
         let scores = [class.map50, class.map50_95];
         match values.iter_mut().find(|(name, _)| *name == class.name) {
             _ if class.instances == 0 => (),

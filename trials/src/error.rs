@@ -34,6 +34,18 @@ pub enum TrialError {
         /// What is wrong.
         why: String,
     },
+    /// Trials that cannot be compared.
+    #[error("{why}")]
+    Comparison {
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// A figure that cannot be drawn.
+    #[error("the figure cannot be drawn: {why}")]
+    Figure {
+        /// What went wrong.
+        why: String,
+    },
 }
 
 impl TrialError {

@@ -19,7 +19,7 @@ fn write(page: &mut String, comparison: &Comparison, figure: Option<&str>) -> st
     let Comparison { baseline, folds, seeds, pairs, .. } = comparison;
     writeln!(
         page,
-        "{} variants, {} folds, {} seeds; {:.0} pairs learned from and {:.0} tested on, on average.\n",
+        "{} variants; folds: {}, seeds: {}; {:.0} pairs learned from and {:.0} tested on.\n",
         comparison.variants.len(),
         folds.len(),
         seeds.len(),
@@ -63,9 +63,15 @@ fn alone(page: &mut String, comparison: &Comparison) -> std::fmt::Result {
     if fusions.is_empty() {
         return Ok(());
     }
-    writeln!(page, "\nWith one camera dead (its picture is grey), and the part that is left of the best variant")?;
+    writeln!(
+        page,
+        "\nWith one camera dead (its picture is grey), and the part that is left of the best variant"
+    )?;
     writeln!(page, "that was trained for the other camera alone:\n")?;
-    writeln!(page, "| variant | camera alive | mAP50 | mAP50-95 | of | mAP50 | mAP50-95 |\n|---|---|---|---|---|---|---|")?;
+    writeln!(
+        page,
+        "| variant | camera alive | mAP50 | mAP50-95 | of | mAP50 | mAP50-95 |\n|---|---|---|---|---|---|---|"
+    )?;
     for (variant, alone) in fusions.iter().flat_map(|v| v.alone.iter().map(move |alone| (v, alone))) {
         let Alone { scores, of, .. } = alone;
         let (of, parts) = match of {
@@ -165,4 +171,65 @@ fn short(value: f64) -> String {
 fn signed(value: f64) -> String {
     let text = short(value.abs());
     if value < 0.0 && text != ".000" { format!("−{text}") } else { format!("+{text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::tests::trial;
+
+    #[test]
+    fn a_page_says_what_the_trials_say() {
+        let mut trials = Vec::new();
+        for fold in 0..3 {
+            for seed in 0..2 {
+                let base = 0.5 + 0.01 * fold as f64;
+                // A gain of .04, .05, .06 on the folds, the same for both seeds.
+                let gain = 0.04 + 0.01 * fold as f64;
+                trials.push(trial("ir-only", fold, seed, &[(Camera::Ir, base)]));
+                let fusion = [(Camera::Both, base + gain), (Camera::Rgb, 0.25), (Camera::Ir, 0.4592)];
+                trials.push(trial("gated", fold, seed, &fusion));
+                trials.push(trial("rgb-only", fold, seed, &[(Camera::Rgb, 0.25)]));
+            }
+        }
+        let comparison = Comparison::new(&trials, None).unwrap();
+        assert_eq!(comparison.baseline, "ir-only", "the best for one camera");
+        let page = markdown(&comparison, Some("report.png"));
+        let rows: Vec<&str> = page.lines().collect();
+        assert!(rows[0].starts_with("3 variants; folds: 3, seeds: 2; 165 pairs"), "{page}");
+        // scipy: t.ppf(.975, 2) * .01 / sqrt(3) = .02484; the correction is sqrt(1 + 3 * 41 / 165) = 1.3212.
+        let gated = "| gated | both | 6 | .560 ± .020 (.000) | .280 ± .010 (.000) | \
+                     **+.050** [+.025, +.075; ±.033*] | **+.025** [+.013, +.037; ±.016*] |";
+        assert_eq!(rows[4], gated);
+        assert_eq!(rows[5], "| ir-only | IR | 6 | .510 ± .010 (.000) | .255 ± .005 (.000) |  |  |");
+        assert!(rows[6].contains("−.260"), "{page}");
+        assert!(
+            page.contains("| gated | IR | .459 ± .000 (.000) | .230 ± .000 (.000) | ir-only | 0.90 | 0.90 |")
+        );
+        assert!(
+            page.contains(
+                "| gated | RGB | .250 ± .000 (.000) | .125 ± .000 (.000) | rgb-only | 1.00 | 1.00 |"
+            )
+        );
+        assert!(page.contains("![differences to ir-only](report.png)"));
+        let png = crate::figure::png(&comparison).unwrap().unwrap();
+        assert!(png.starts_with(b"\x89PNG"));
+        let named = Comparison::new(&trials, Some("gated")).unwrap();
+        assert!(markdown(&named, None).contains("mAP50 − gated"));
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused() {
+        let refused =
+            |trials: &[crate::Trial], baseline| Comparison::new(trials, baseline).unwrap_err().to_string();
+        let one = trial("mid", 0, 0, &[(Camera::Both, 0.5)]);
+        assert!(refused(&[], None).contains("no results"));
+        assert!(refused(std::slice::from_ref(&one), Some("ir-only")).contains("there are mid"));
+        let other = crate::Trial { arguments: "--model mid-s".to_owned(), ..one.clone() };
+        assert!(refused(&[one.clone(), other], None).contains("in two ways"));
+        // The same trial from two files counts once, and one fold has no interval.
+        let base = trial("ir-only", 0, 0, &[(Camera::Ir, 0.25)]);
+        let page = markdown(&Comparison::new(&[one.clone(), one, base], None).unwrap(), None);
+        assert!(page.contains("| mid | both | 1 |") && page.contains("+.250 (one fold)"), "{page}");
+    }
 }

@@ -100,3 +100,72 @@ fn sum_of_squares(values: &[f64]) -> f64 {
 fn deviation(values: &[f64]) -> f64 {
     if values.len() < 2 { 0.0 } else { (sum_of_squares(values) / (values.len() - 1) as f64).sqrt() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Five folds of three runs; what scipy 1.17 says of the folds' means (`stats.t.ppf`, `ttest_1samp(...)
+    /// .confidence_interval`) and numpy of their deviation (`ddof=1`).
+    const TABLE: [[f64; 3]; 5] = [
+        [0.040, 0.049, 0.032],
+        [0.013, 0.026, 0.010],
+        [0.042, 0.080, 0.025],
+        [0.021, 0.055, 0.051],
+        [0.043, 0.012, 0.039],
+    ];
+
+    fn values() -> Vec<(usize, f64)> {
+        TABLE.iter().enumerate().flat_map(|(fold, row)| row.map(|value| (fold, value))).collect()
+    }
+
+    fn near(is: f64, expected: f64) {
+        assert!((is - expected).abs() < 1e-9 * expected.abs().max(1.0), "{is}, not {expected}");
+    }
+
+    #[test]
+    fn quantiles_are_scipys() {
+        for (freedom, expected) in [
+            (1.0, 12.706204736174694),
+            (2.0, 4.302652729749462),
+            (4.0, 2.7764451051977934),
+            (9.0, 2.262157162798205),
+            (29.0, 2.045229642132703),
+        ] {
+            near(quantile(freedom), expected);
+        }
+    }
+
+    #[test]
+    fn means_spreads_and_intervals_are_numpys_and_scipys() {
+        let summary = summary(&values()).unwrap();
+        near(summary.mean, 0.035866666666666665);
+        near(summary.over_folds, 0.012613044394153573);
+        near(summary.over_seeds, 0.01770498988044519);
+        assert_eq!(summary.runs, 15);
+        let interval = interval(&values(), 41.0 / 165.0).unwrap();
+        near(interval.mean, 0.035866666666666665);
+        near(interval.half, 0.015661163131966298);
+        near(interval.corrected, 0.02345216296014821);
+        assert_eq!((interval.folds.len(), interval.excludes_zero()), (5, [true, true]));
+    }
+
+    #[test]
+    fn folds_count_alike_however_many_runs_they_have() {
+        let uneven = [(0, 0.1), (0, 0.2), (0, 0.15), (1, 0.3), (1, 0.26), (2, 0.05)];
+        let summary = summary(&uneven).unwrap();
+        near(summary.mean, 0.16);
+        near(summary.over_folds, 0.11532562594670798);
+        near(summary.over_seeds, 0.0439696865275764);
+        near(interval(&uneven, 0.5).unwrap().half, 0.28648473654542966);
+    }
+
+    #[test]
+    fn a_single_fold_has_no_interval_and_nothing_nothing() {
+        let one = interval(&[(3, 0.5), (3, 0.25)], 0.25).unwrap();
+        assert_eq!((one.mean, one.half, one.excludes_zero()), (0.375, f64::INFINITY, [false, false]));
+        assert_eq!((summary(&[]), interval(&[], 0.25)), (None, None));
+        let run = summary(&[(0, 0.5)]).unwrap();
+        assert_eq!((run.over_folds, run.over_seeds), (0.0, 0.0));
+    }
+}

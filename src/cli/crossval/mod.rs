@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 use crate::failure::Failure;
 
+mod report;
 mod run;
 
 /// Compare networks and recipes on folds of a data set
@@ -16,11 +17,13 @@ pub struct CrossvalArgs {
 #[derive(Debug, Clone, Subcommand)]
 enum What {
     Run(run::RunArgs),
+    Report(report::ReportArgs),
 }
 
 /// Runs the command that was asked for.
 pub fn run(args: CrossvalArgs) -> Result<(), Failure> {
     match args.what {
         What::Run(args) => run::run(&args),
+        What::Report(args) => report::run(&args),
     }
 }

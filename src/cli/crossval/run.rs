@@ -12,8 +12,9 @@ use yf_data::dataset::{DataSet, Fold, Split};
 use yf_models::durable;
 use yf_plan::{Device, TrainPlan};
 use yf_trials::results::Results;
-use yf_trials::{Experiment, Trial, Variant};
+use yf_trials::{Comparison, Experiment, Trial, Variant};
 
+use super::report;
 use crate::cli::choices::{at_least_one, device};
 use crate::cli::recipe::RecipeArgs;
 use crate::cli::setup::{self, SetupArgs};
@@ -34,7 +35,8 @@ An experiment names the pairs, the folds, the seeds and the variants:
     mid: {model: mid-n, modality-dropout: 0.2}
 
 A run ends with its last epoch's averaged weights, and these are tested: nothing is chosen on the pairs of the test.
-Runs that are done stand in results.jsonl and are not done again; what was interrupted is.
+Runs that are done stand in results.jsonl and are not done again; what was interrupted is. When all are done, tables and
+a figure are made of them, as by `yf crossval report`.
 
 Examples:
   yf crossval run experiments/fusion.yaml --jobs 8
@@ -144,7 +146,8 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let trainer = libtorch::trainer()?;
     let libtorch = libtorch::find(left.first().and_then(|trial| trial.plan.device.as_ref()))?;
     trials::run(left, &slots, &|job| libtorch::command(&trainer, &libtorch, job), &mut results)?;
-    output::line(out.join("results.jsonl").display().to_string())
+    let trials = yf_trials::results::read(&out.join("results.jsonl"))?;
+    output::line(report::write(&Comparison::new(&trials, None)?, &out)?.trim_end())
 }
 
 fn out_folder(args: &RunArgs) -> Result<PathBuf> {
