@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NETWORKS = ("mid", "early", "data", "easy", "decision", "deyolo", "defa", "yolov8", "yolo11")
+NETWORKS = ("mid", "early", "data", "easy", "decision", "deyolo", "defa", "gated", "cross", "duo", "yolov8", "yolo11")
 BACKENDS = ("ort", "embedded")
 # The ratios' denominator.
 YARDSTICK = "mid"

@@ -30,6 +30,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("defa", include_str!("../configs/defa.yaml")),
     ("gated", include_str!("../configs/gated.yaml")),
     ("cross", include_str!("../configs/cross.yaml")),
+    ("duo", include_str!("../configs/duo.yaml")),
     ("yolov8", include_str!("../configs/yolov8.yaml")),
     ("yolo11", include_str!("../configs/yolo11.yaml")),
 ];

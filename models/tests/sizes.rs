@@ -138,8 +138,9 @@ fn operations_are_the_references() {
     }
 }
 
-/// Fusions of our own that are mid but for a block.
-const OURS: [&str; 2] = ["gated", "cross"];
+/// Fusions of our own: mid but for a block, and YOLOv8 with two stems.
+const LIKE_MID: [&str; 2] = ["gated", "cross"];
+const TWO_STEMS: &str = "duo";
 
 /// Two matrices from both maps to one and a bias.
 fn gate(channels: usize) -> usize {
@@ -169,7 +170,7 @@ fn our_fusions_add_to_mid_what_their_blocks_hold() {
 fn our_fusions_cost_little_more_than_mid() {
     let cost = |name: &str| cost::of(&network(&format!("{name}-n"), 1).graph(640, 640).unwrap());
     let mid = cost("mid");
-    for name in OURS {
+    for name in LIKE_MID {
         let ours = cost(name);
         assert!(ours.parameters as f64 <= 1.15 * mid.parameters as f64, "{name}: {ours:?}");
         assert!(ours.gflops() <= 1.15 * mid.gflops(), "{name}: {ours:?}");
@@ -185,8 +186,27 @@ fn our_fusions_cost_little_more_than_mid() {
 }
 
 #[test]
+fn two_stems_add_one_to_yolov8_and_a_gate_and_save_in_the_head() {
+    for (scale, p3) in [("n", 64), ("s", 128)] {
+        let layers = |name: &str| {
+            let graph = network(&format!("{name}-{scale}"), 1).graph(64, 96).unwrap();
+            graph.layers.iter().map(|l| l.parameters).collect::<Vec<_>>()
+        };
+        let sum = |layers: &[usize]| layers.iter().sum::<usize>();
+        let (one, easy) = (layers("yolov8"), layers("easy"));
+        // The head of easy reads maps of the same widths, with the same class branch.
+        let heads = (easy[easy.len() - 1], one[one.len() - 1]);
+        let expected = sum(&one) + sum(&one[..5]) + gate(p3) + heads.0 - heads.1;
+        assert_eq!(sum(&layers(TWO_STEMS)), expected, "{scale}");
+    }
+    let cost = cost::of(&network("duo-n", 1).graph(640, 640).unwrap());
+    assert!(cost.parameters <= 3_000_000 && cost.gflops() <= 9.0, "{cost:?}");
+}
+
+#[test]
 fn every_shipped_network_is_among_the_counted() {
-    let counted: Vec<&str> = PARAMETERS.iter().map(|(name, _)| *name).chain(OURS).collect();
+    let counted: Vec<&str> =
+        PARAMETERS.iter().map(|(name, _)| *name).chain(LIKE_MID).chain([TWO_STEMS]).collect();
     for (name, _) in BUILT_IN {
         assert!(counted.contains(name), "{name}");
     }

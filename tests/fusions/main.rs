@@ -175,7 +175,7 @@ fn runtimes_agree(weights: &Weights, size: (usize, usize), pair: &Pair) {
 fn networks_without_a_reference_agree_in_every_backend() {
     let Some(networks) = material() else { return };
     let pair = Pair::of_the_reference(&networks);
-    for name in ["gated-n", "cross-n", "yolov8-n", "yolo11-n"] {
+    for name in ["gated-n", "cross-n", "duo-n", "yolov8-n", "yolo11-n"] {
         runtimes_agree(&untrained(&Network::load(name, Some(3)).unwrap()), (SIDE, SIDE), &pair);
     }
 }
@@ -199,7 +199,7 @@ fn decided(name: &str) -> Weights {
 fn our_fusions_agree_in_every_backend_at_any_size_and_precision() {
     let Some(networks) = material() else { return };
     let pair = Pair::of_the_reference(&networks);
-    for name in ["gated-n", "cross-n"] {
+    for name in ["gated-n", "cross-n", "duo-n"] {
         let weights = decided(name);
         for size in [(256, 384), (1280, 1280)] {
             runtimes_agree(&weights, size, &pair.cut(size));

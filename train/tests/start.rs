@@ -83,6 +83,7 @@ fn each_branch_computes_of_its_picture_what_its_source_does() {
         ("yolov8-n", "early-s", &[(7, 8, 2)]),
         ("yolov8-n", "deyolo-n", &[(4, 14, 1)]),
         ("yolo11-n", "decision-n", &[(3, 12, 0)]),
+        ("yolov8-n", "duo-n", &[(5, 10, 2), (7, 12, 4)]),
     ] {
         let (one, one_parameters, weights) = source(source_model);
         let (two, parameters, _) = start(model, &weights);
@@ -106,6 +107,19 @@ fn where_all_fits_a_fusion_of_equal_pictures_detects_as_its_source_does() {
         let wanted = compute(&one, &one_parameters, &[&grey], one.outputs[0]);
         let inputs = vec![&grey; two.inputs.len()];
         assert_near(&compute(&two, &parameters, &inputs, two.outputs[0]), &wanted, model);
+    }
+}
+
+/// Of two different pictures a fresh gate gives the mean, which of equal ones is either.
+#[test]
+fn a_gate_that_learned_nothing_yet_leaves_the_trunk_what_it_was() {
+    let (_, grey) = pictures();
+    let (one, one_parameters, weights) = source("yolov8-n");
+    let (two, parameters, _) = start("duo-n", &weights);
+    for (trunk, layer) in [(13, 4), (18, 9), (24, 15), (27, 18), (30, 21)] {
+        let wanted = compute(&one, &one_parameters, &[&grey], output_of(&one, layer));
+        let found = compute(&two, &parameters, &[&grey, &grey], output_of(&two, trunk));
+        assert_near(&found, &wanted, &format!("duo-n, layer {trunk}"));
     }
 }
 

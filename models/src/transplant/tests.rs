@@ -64,6 +64,19 @@ fn both_branches_of_a_fusion_get_the_backbone_and_the_fused_layers_the_neck() {
 }
 
 #[test]
+fn two_stems_and_the_trunk_behind_them_come_from_one_network() {
+    let plan = plan("yolov8-n", "duo-n");
+    for (stems, source) in [3, 4, 5, 6, 7].into_iter().zip(8..).zip(0..) {
+        assert_eq!([stems.0, stems.1].map(|at| from(&plan, at)), [Some(source); 2], "{stems:?}");
+    }
+    let trunk = [14, 15, 16, 17, 18, 21, 24, 25, 27, 28, 30, 31];
+    let sources = [5, 6, 7, 8, 9, 12, 15, 16, 18, 19, 21, 22];
+    assert_eq!(trunk.map(|at| from(&plan, at)), sources.map(Some));
+    let left = plan.layers.iter().filter(|l| l.left != Count::default());
+    assert_eq!(left.map(|l| &*l.block).collect::<Vec<_>>(), ["Gate", "Detect"], "\n{}", plan.table());
+}
+
+#[test]
 fn a_fused_map_that_feeds_one_branch_is_shared_out() {
     let plan = plan("yolov8-n", "early-s");
     assert_eq!([10, 11, 23].map(|at| from(&plan, at)), [3, 3, 8].map(Some));
