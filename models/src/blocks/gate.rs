@@ -90,3 +90,29 @@ pub fn layer(l: &mut Layer<'_>) -> Result<Vec<ValueId>, ShapeError> {
     };
     Ok(vec![fused])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Config, Network};
+
+    fn refusal(infrared: &str, gate: &str) -> String {
+        let yaml = format!(
+            "backbone:\n  - [-1, 1, IdentityInput, []]\n  - [-1, 1, ModalitySelector, [1]]\n  \
+             - [-2, 1, ModalitySelector, [2]]\n  - [1, 1, Conv, [16, 3, 2]]\n  - [2, 1, Conv, {infrared}]\n  \
+             - [[3, 4], 1, Gate, {gate}]\n  - [[-1], 1, Detect, [nc]]\n"
+        );
+        let network = Network::new(Config::parse(&yaml, "own.yaml").unwrap(), "", 3).unwrap();
+        network.graph(64, 64).err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_a_gate_cannot_do_is_told() {
+        assert_eq!(refusal("[16, 3, 2]", "[16, blend]"), "");
+        let form = refusal("[16, 3, 2]", "[16, sum]");
+        assert!(form.contains("form") && form.contains("join, blend, inject, got 'sum'"), "{form}");
+        let sizes = refusal("[16, 3, 4]", "[16, blend]");
+        assert!(sizes.contains("16x32x32") && sizes.contains("16x16x16"), "{sizes}");
+        let channels = refusal("[16, 3, 2]", "[32, join, False]");
+        assert!(channels.contains("layer 5 (Gate)") && channels.contains("must be 32"), "{channels}");
+    }
+}
