@@ -8,6 +8,8 @@ use std::process::Command;
 
 use common::{Dir, python, shared};
 use serde_json::{Value, json};
+use yf_deploy::engine::{Batches, Manifest};
+use yf_deploy::model::ModelSource;
 
 /// A folder with `mid-n.safetensors` in it, and the tests' Python.
 fn material() -> Option<(Dir, PathBuf)> {
@@ -64,6 +66,32 @@ fn the_repository_is_what_triton_reads_and_what_the_network_is() {
     assert_eq!(suppressed["instances"], json!([[2, "KIND_AUTO"]]));
 }
 
+/// Writes an engine that is none, and a manifest as if full TensorRT had built it of that ONNX file.
+fn engine_of(dir: &Dir, python: &Path, onnx: &str, change: impl FnOnce(&mut Manifest)) {
+    let engine = dir.write("any.engine", "a plan");
+    let sha256 = |file: &Path| {
+        let script = "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())";
+        let ran = Command::new(python).args(["-c", script]).arg(file).output().expect("python starts");
+        String::from_utf8(ran.stdout).expect("a hash").trim().to_owned()
+    };
+    let mut manifest = Manifest {
+        format: 1,
+        engine_sha256: sha256(&engine),
+        onnx_sha256: sha256(&dir.join(onnx)),
+        onnx_file: Some(onnx.to_owned()),
+        library: "TensorRT".to_owned(),
+        version: "10.13.2".to_owned(),
+        gpu: Some("NVIDIA L4".to_owned()),
+        targets: vec!["sm_89".to_owned()],
+        precision: Some("fp32".to_owned()),
+        batch: Batches { min: 1, opt: 4, max: 6 },
+        model: ModelSource::Path(dir.join(onnx)).load().expect("a model").info,
+    };
+    change(&mut manifest);
+    let text = serde_json::to_string(&manifest).expect("JSON");
+    fs::write(Manifest::path(&engine), text).expect("room for a file");
+}
+
 #[test]
 fn an_onnx_file_goes_as_it_is_and_its_engine_with_it() {
     let Some((dir, python)) = material() else { return };
@@ -71,8 +99,8 @@ fn an_onnx_file_goes_as_it_is_and_its_engine_with_it() {
         |more: &[&str]| dir.yf(&[&["export", "mid-n.safetensors", "--imgsz", "320"][..], more].concat());
     export(&["--onnx", "--dynamic", "-o", "any.onnx"]).succeeds();
     export(&["--onnx", "-o", "one.onnx"]).succeeds();
-    dir.write("any.engine", "a plan");
-    let said = dir.yf(&["export", "any.onnx", "--triton", "models", "--max-batch", "1"]).succeeds().stdout();
+    engine_of(&dir, &python, "any.onnx", |_| {});
+    let said = dir.yf(&["export", "any.onnx", "--triton", "models"]).succeeds().stdout();
     assert_eq!(said.lines().collect::<Vec<_>>(), ["models/yf/1", "models/yf_trt/1"]);
     assert_eq!(fs::read(dir.join("models/yf/1/model.onnx")).ok(), fs::read(dir.join("any.onnx")).ok());
     assert_eq!(fs::read(dir.join("models/yf_trt/1/model.plan")).expect("a plan"), b"a plan");
@@ -81,12 +109,14 @@ fn an_onnx_file_goes_as_it_is_and_its_engine_with_it() {
         (&config["platform"], &config["instances"]),
         (&json!("tensorrt_plan"), &json!([[1, "KIND_GPU"]]))
     );
-    assert_eq!((&config["preferred"], &config["warm_up"]), (&json!([1]), &json!([1])));
-    dir.yf(&["export", "any.onnx", "--triton", "models", "--max-batch", "1"]).succeeds();
+    assert_eq!((&config["max_batch"], &config["preferred"]), (&json!(6), &json!([3, 6])));
+    dir.yf(&["export", "any.onnx", "--triton", "models"]).succeeds();
     assert!(dir.join("models/yf/2/model.onnx").is_file());
-    dir.yf(&["export", "any.onnx", "--triton", "models"]).refuses(2, &["config.pbtxt", "another name"]);
+    dir.yf(&["export", "any.onnx", "--triton", "models", "--max-batch", "4"])
+        .refuses(2, &["config.pbtxt", "another name"]);
     dir.yf(&["export", "one.onnx", "--triton", "models"]).refuses(2, &["exactly one pair", "--dynamic"]);
     dir.yf(&["export", "any.onnx", "--triton", "models", "--fp16"]).refuses(2, &["--fp16", "weights"]);
+    dir.yf(&["export", "any.onnx", "--triton", "models", "-o", "x.onnx"]).refuses(2, &["-o"]);
     dir.yf(&["export", "any.onnx", "--triton", "models", "--name", "a/b"]).refuses(2, &["a/b"]);
     dir.yf(&["export", "any.onnx", "--onnx"]).refuses(2, &["any.onnx", "--onnx"]);
     for flags in [
@@ -96,4 +126,29 @@ fn an_onnx_file_goes_as_it_is_and_its_engine_with_it() {
     ] {
         export(flags).ends_with(2);
     }
+}
+
+#[test]
+fn an_engine_that_the_server_would_not_run_is_left_out_and_said() {
+    let Some((dir, python)) = material() else { return };
+    dir.yf(&["export", "mid-n.safetensors", "--imgsz", "320", "--onnx", "--dynamic", "-o", "any.onnx"])
+        .succeeds();
+    dir.yf(&["export", "mid-n.safetensors", "--imgsz", "320", "--onnx", "-o", "one.onnx"]).succeeds();
+    let left_out = |name: &str, words: &str| {
+        let said = dir.yf(&["export", "any.onnx", "--triton", "models", "--name", name]).succeeds();
+        assert_eq!(said.stdout().trim(), format!("models/{name}/1"));
+        assert!(
+            said.stderr().contains("any.engine is left out") && said.stderr().contains(words),
+            "{}",
+            said.stderr()
+        );
+    };
+    engine_of(&dir, &python, "any.onnx", |manifest| manifest.library = "TensorRT-RTX".to_owned());
+    left_out("rtx", "full TensorRT");
+    engine_of(&dir, &python, "one.onnx", |_| {});
+    left_out("other", "another ONNX file");
+    engine_of(&dir, &python, "any.onnx", |manifest| manifest.batch = Batches::fixed(4));
+    left_out("fixed", "4 pairs a run");
+    engine_of(&dir, &python, "any.onnx", |manifest| manifest.engine_sha256.clear());
+    left_out("damaged", "any.engine");
 }

@@ -184,7 +184,7 @@ impl Conversion {
     /// `progress` hears the number of pairs written so far, from any thread.
     ///
     /// # Errors
-    /// [`DataError::Output`] where `out` exists and is not an empty folder, or no links can be made there;
+    /// [`DataError::Output`] where no pair is left, `out` exists and is not an empty folder, or takes no links;
     /// [`DataError::Io`] where a file cannot be written.
     pub fn write(
         &self,
@@ -192,6 +192,10 @@ impl Conversion {
         copy: bool,
         progress: impl Fn(usize) + Sync,
     ) -> Result<PathBuf, DataError> {
+        if self.pairs.is_empty() {
+            let why = "no pair is left that could be written".to_owned();
+            return Err(DataError::Output { path: out.to_path_buf(), why });
+        }
         written::make_folders(out)?;
         let done = AtomicUsize::new(0);
         self.pairs.par_iter().try_for_each(|(pair, boxes)| {

@@ -80,11 +80,11 @@ pub fn run(args: ExportArgs) -> Result<(), Failure> {
     if path.extension().is_some_and(|extension| extension == "onnx") {
         let model = ModelSource::Path(path.clone()).load().or_arguments()?;
         args.check_written(&path, &model.info).or_arguments()?;
+        let engine = args.out.clone().unwrap_or_else(|| engine::default_path(&path));
         if args.engine.wanted() {
-            let out = args.out.clone().unwrap_or_else(|| engine::default_path(&path));
-            args.engine.write(&model, Some(&path), &out)?;
+            args.engine.write(&model, Some(&path), &engine)?;
         }
-        return args.triton.add(&model, &path);
+        return args.triton.add(&model, &engine);
     }
     let weights = Weights::read(&path).or_arguments()?;
     let options = args.options().or_arguments()?;
@@ -93,19 +93,19 @@ pub fn run(args: ExportArgs) -> Result<(), Failure> {
     if args.onnx {
         write(&weights, &options, out.as_ref().unwrap_or(&usual), &path)?;
     }
+    let onnx = args.onnx.then(|| out.as_ref().unwrap_or(&usual));
+    let named = out.clone().filter(|_| !args.onnx);
+    let engine = named.unwrap_or_else(|| engine::default_path(onnx.unwrap_or(&usual)));
     if args.engine.wanted() {
-        let onnx = args.onnx.then(|| out.as_ref().unwrap_or(&usual));
         let bytes = yf_export::onnx(&weights, &options).map_err(whose)?;
         let model = ModelSource::Bytes { name: path.display().to_string(), bytes }.load()?;
-        let beside = || engine::default_path(onnx.unwrap_or(&usual));
-        let named = out.clone().filter(|_| !args.onnx);
-        args.engine.write(&model, onnx.map(PathBuf::as_path), &named.unwrap_or_else(beside))?;
+        args.engine.write(&model, onnx.map(PathBuf::as_path), &engine)?;
     }
     if args.triton.wanted() {
         let options = Options { dynamic: true, ..options };
         let bytes = yf_export::onnx(&weights, &options).map_err(whose)?;
         let model = ModelSource::Bytes { name: path.display().to_string(), bytes }.load()?;
-        args.triton.add(&model, &usual)?;
+        args.triton.add(&model, &engine)?;
     }
     Ok(())
 }
@@ -139,6 +139,7 @@ impl ExportArgs {
             ("--u8", self.u8),
             ("--nms", self.nms),
             ("--imgsz", self.imgsz.is_some()),
+            ("-o", self.out.is_some() && !self.engine.wanted()),
         ];
         match flags.into_iter().find(|(_, given)| *given) {
             Some((flag, _)) => {

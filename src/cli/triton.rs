@@ -1,10 +1,10 @@
 //! `yf export --triton`: a network, and an engine that lies beside it, go into a Triton model repository.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
+use yf_deploy::engine::Manifest;
 use yf_deploy::model::{Model, ModelInfo, Values};
 use yf_export::triton::{self, Element, Program, Serving, Signature, Tensor};
 
@@ -15,13 +15,15 @@ use crate::output;
 
 /// What an engine's name has behind that of its network.
 const ENGINE: &str = "_trt";
+/// The library whose engines the server runs.
+const TENSORRT: &str = "TensorRT";
 
 /// The repository, and how the server is to run the network.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Triton Inference Server")]
 pub struct TritonArgs {
-    /// Add the network to a model repository of NVIDIA's Triton, for any batch; and the engine (.engine) beside it,
-    /// where there is one
+    /// Add the network to a model repository of NVIDIA's Triton, for any batch; and its engine (.engine), where --engine
+    /// builds one or one lies beside
     #[arg(long = "triton", value_name = "DIR")]
     repository: Option<PathBuf>,
     /// The network's name there; an engine's has _trt behind it
@@ -46,23 +48,29 @@ impl TritonArgs {
         self.repository.is_some()
     }
 
-    /// Adds a network and the engine that lies beside `onnx` (where its ONNX file is or would be); says the
-    /// versions' folders.
-    pub fn add(&self, model: &Model, onnx: &Path) -> Result<(), Failure> {
+    /// Adds a network, and its engine where there is one that the server runs; says the versions' folders.
+    pub fn add(&self, model: &Model, engine: &Path) -> Result<(), Failure> {
         let Some(repository) = &self.repository else { return Ok(()) };
         let signature = signature(&model.info).or_arguments()?;
-        let serving =
-            Serving { max_batch: self.max_batch, queue_delay: self.queue_delay, instances: self.instances };
-        let put = |name: &str, program| -> Result<(), Failure> {
+        let put = |name: &str, program, max_batch| -> Result<(), Failure> {
+            let serving = Serving { max_batch, queue_delay: self.queue_delay, instances: self.instances };
             let version = triton::add(repository, name, &signature, program, &serving).map_err(whose)?;
             output::line(version.display().to_string())
         };
-        put(&self.name, Program::Onnx(&model.bytes))?;
-        if let Some((path, engine)) = engine(onnx)? {
-            tracing::info!("engine: {}", path.display());
-            put(&format!("{}{ENGINE}", self.name), Program::Engine(&engine))?;
+        put(&self.name, Program::Onnx(&model.bytes), self.max_batch)?;
+        if !engine.is_file() {
+            return Ok(());
         }
-        Ok(())
+        match served(engine, model) {
+            Ok((manifest, bytes)) => {
+                let max_batch = self.max_batch.min(manifest.batch.max);
+                put(&format!("{}{ENGINE}", self.name), Program::Engine(&bytes), max_batch)
+            }
+            Err(why) => {
+                tracing::warn!("{} is left out: {why}", engine.display());
+                Ok(())
+            }
+        }
     }
 }
 
@@ -91,12 +99,20 @@ fn signature(info: &ModelInfo) -> Result<Signature> {
     })
 }
 
-/// The engine beside an ONNX file, where there is one.
-fn engine(onnx: &Path) -> Result<Option<(PathBuf, Vec<u8>)>> {
-    let path = onnx.with_extension("engine");
-    if !path.is_file() {
-        return Ok(None);
+/// An engine that the server runs as this network, and what is known of it; else why not.
+fn served(engine: &Path, model: &Model) -> Result<(Manifest, Vec<u8>)> {
+    let manifest = Manifest::read(engine)?;
+    if manifest.library != TENSORRT {
+        bail!("it was built with {}, and Triton runs the engines of full TensorRT", manifest.library);
     }
-    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Some((path, bytes)))
+    if !manifest.is_of(&model.bytes) {
+        bail!(
+            "it was built from another ONNX file; build it of this one, for any batch (--engine --dynamic)"
+        );
+    }
+    if manifest.batch.min != 1 {
+        bail!("it takes {} pairs a run, and requests come one by one", manifest.batch);
+    }
+    let bytes = manifest.engine(engine)?;
+    Ok((manifest, bytes))
 }

@@ -240,7 +240,13 @@ fn other_folders_are_refused_and_nothing_is_overwritten() {
         source.write(&format!("Annotations/{stem}.xml"), voc(&[("cat", [1.0, 1.0, 9.0, 9.0])]));
     }
     assert!(read(&source, Layout::Llvip).unwrap_err().to_string().contains("a box of person"));
+    let broken = llvip();
+    for stem in ["010001", "010002", "190001"] {
+        broken.write(&format!("Annotations/{stem}.xml"), "");
+    }
     let out = Folder::new();
+    let error = read(&broken, Layout::Llvip).unwrap().write(&out.path("set"), false, |_| {}).unwrap_err();
+    assert!(error.to_string().contains("no pair is left"), "{error}");
     out.write("set/mine.txt", "");
     let error = read(&llvip(), Layout::Llvip).unwrap().write(&out.path("set"), false, |_| {}).unwrap_err();
     assert!(error.to_string().contains("not empty"), "{error}");

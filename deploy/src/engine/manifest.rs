@@ -177,6 +177,11 @@ impl Manifest {
         ))
     }
 
+    /// Whether the engine was built from an ONNX file of these bytes.
+    pub fn is_of(&self, onnx: &[u8]) -> bool {
+        sha256(onnx) == self.onnx_sha256
+    }
+
     /// Refuses an engine whose ONNX file has become another since.
     ///
     /// # Errors
