@@ -32,11 +32,34 @@ struct Listener {
     thread: JoinHandle<()>,
 }
 
-/// Runs `command` as `count` ranks, to the end of all of them.
+/// How a run of ranks ended.
+enum Outcome {
+    Done,
+    /// The memory of one ran out; none is left.
+    TooLarge,
+}
+
+/// Runs `command` as `count` ranks, to the end of all of them. Where a rank's memory ran out in its first epoch all begin
+/// again with half the batch.
 ///
 /// # Errors
 /// Which rank failed first, and how; then none is left.
 pub fn run(command: &dyn Fn() -> Result<Command>, count: usize) -> Result<()> {
+    let halved = |halvings: usize| {
+        move || {
+            let mut command = command()?;
+            command.env(ranks::HALVINGS, halvings.to_string());
+            Ok(command)
+        }
+    };
+    let mut halvings = 0;
+    while let Outcome::TooLarge = run_once(&halved(halvings), count)? {
+        halvings += 1;
+    }
+    Ok(())
+}
+
+fn run_once(command: &dyn Fn() -> Result<Command>, count: usize) -> Result<Outcome> {
     // Listening from the first moment on, so that no other program can take the port.
     let store = TcpListener::bind((HOST, 0)).context("cannot open a port for the ranks to meet at")?;
     let muted = Arc::new(AtomicBool::new(false));
@@ -58,11 +81,16 @@ pub fn run(command: &dyn Fn() -> Result<Command>, count: usize) -> Result<()> {
         if status.success() {
             continue;
         }
-        end_all(running, &muted);
+        let too_large = |status: &ExitStatus| status.code() == Some(ranks::BATCH_TOO_LARGE);
+        let others = end_all(running, &muted);
         let said = rank.stderr.take().map(Listener::finish).unwrap_or_default();
+        // The others of one whose memory ran out may have ended before it was looked at.
+        if too_large(&status) || others.iter().any(too_large) {
+            return Ok(Outcome::TooLarge);
+        }
         bail!("{}", verdict(rank.number, count, status, &said));
     }
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 fn start(
@@ -150,15 +178,17 @@ fn first_to_end(running: &[Rank]) -> Result<usize> {
     }
 }
 
-/// Kills what still runs, and waits until it has gone. Files are written so that this harms none.
-fn end_all(running: Vec<Rank>, muted: &AtomicBool) {
+/// Kills what still runs, and waits until it has gone; says how each ended. Files are written so that this harms none.
+fn end_all(running: Vec<Rank>, muted: &AtomicBool) -> Vec<ExitStatus> {
     muted.store(true, Ordering::Relaxed);
+    let mut statuses = Vec::new();
     for mut rank in running {
         // Neither fails for a child that has not been waited for.
         let _ = rank.child.kill();
-        let _ = rank.child.wait();
+        statuses.extend(rank.child.wait());
         rank.stderr.map(Listener::finish);
     }
+    statuses
 }
 
 fn verdict(number: usize, count: usize, status: ExitStatus, said: &str) -> String {
@@ -241,6 +271,28 @@ mod tests {
         assert!(said.starts_with("rank 1 of 3 ended with status 7"), "{said}");
         assert!(said.ends_with("no memory left"), "{said}");
         assert!(since.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn all_begin_again_with_half_the_batch_where_it_does_not_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log").display().to_string();
+        let script = r#"
+            echo "$RANK $YF_BATCH_HALVINGS" >> "$LOG"
+            if test "$YF_BATCH_HALVINGS" = 2; then exit 0; fi
+            if test "$RANK" = 1; then exit 75; fi
+            exec sleep 60"#;
+        let command = || {
+            let mut command = shell(script)()?;
+            command.env("LOG", &log);
+            Ok(command)
+        };
+        run(&command, 2).unwrap();
+        let mut lines: Vec<String> =
+            std::fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
+        lines.sort();
+        assert_eq!(lines[3..], ["1 0", "1 1", "1 2"], "{lines:?}");
+        assert!(lines.contains(&"0 2".to_owned()));
     }
 
     #[test]

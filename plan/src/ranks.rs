@@ -15,6 +15,12 @@ pub const PORT: &str = "MASTER_PORT";
 /// A listening socket that rank 0 inherits and serves the store on, so that no other program can take the port.
 pub const SOCKET: &str = "YF_STORE_SOCKET";
 
+/// How often the launcher has halved the batch, because it did not fit.
+pub const HALVINGS: &str = "YF_BATCH_HALVINGS";
+/// Exit status of a rank whose memory ran out in its first epoch: with half the batch it may not (EX_TEMPFAIL of
+/// sysexits.h).
+pub const BATCH_TOO_LARGE: i32 = 75;
+
 /// Whether this process was started as a rank other than the first.
 pub fn is_follower() -> bool {
     std::env::var(RANK).is_ok_and(|rank| rank.trim() != "0" && !rank.trim().is_empty())

@@ -75,6 +75,14 @@ pub enum Error {
     /// What a rank's environment says makes no sense.
     #[error("the environment of this rank: {0}")]
     Environment(String),
+    /// A batch that does not fit into the memory of this rank.
+    #[error("a batch of {batch} does not fit ({why}): give a smaller --batch")]
+    BatchTooLarge {
+        /// Pairs of all ranks.
+        batch: usize,
+        /// What libtorch says.
+        why: String,
+    },
     /// Another rank of the run failed.
     #[error("{0}")]
     Rank(String),

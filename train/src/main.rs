@@ -19,7 +19,10 @@ fn main() {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("error: {}", sentence(&error));
-            1
+            match error.downcast_ref() {
+                Some(Error::BatchTooLarge { .. }) => yf_plan::ranks::BATCH_TOO_LARGE,
+                _ => 1,
+            }
         }
     };
     yf_train::distributed::exit(status)

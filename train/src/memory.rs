@@ -123,19 +123,46 @@ pub fn is_out_of_memory(error: &Error) -> bool {
     error.to_string().contains("out of memory")
 }
 
-/// The plan with half the batch, and a line that says so; `None` where there is nothing to halve.
-pub fn with_half_the_batch(plan: &TrainPlan, why: &Error) -> Option<TrainPlan> {
+/// The plan with half the batch, and a line that says so. One of several ranks cannot begin again by itself: it ends, and
+/// the launcher begins again with all of them, who then find half the batch by [`as_often_halved`].
+///
+/// # Errors
+/// `why`, where there is nothing to halve; [`Error::BatchTooLarge`] on one of several ranks.
+pub fn with_half_the_batch(plan: &TrainPlan, why: Error, world: &World) -> Result<TrainPlan, Error> {
     let batch = plan.recipe.batch;
-    let half = (batch > 1).then(|| with_batch(plan, batch / 2))?;
+    let said = why.to_string();
+    let first = said.split(". ").next().unwrap_or(&said).to_owned();
+    if world.size() > 1 {
+        return Err(Error::BatchTooLarge { batch, why: first });
+    }
+    if batch == 1 {
+        return Err(why);
+    }
     // Without a GPU there is nothing to give back, which is no error.
     let _ = torch::empty_cache();
-    let first = why.to_string();
-    warn!(
-        "a batch of {batch} does not fit ({}): the run starts again with {}",
-        first.split(". ").next().unwrap_or(&first),
-        half.recipe.batch
-    );
-    Some(half)
+    warn!("a batch of {batch} does not fit ({first}): the run starts again with {}", batch / 2);
+    Ok(with_batch(plan, batch / 2))
+}
+
+/// The plan with its batch halved as often as the launcher has had to begin again.
+///
+/// # Errors
+/// When the ranks would no longer have a pair each.
+pub fn as_often_halved(plan: TrainPlan, world: &World) -> Result<TrainPlan, Error> {
+    let batch = plan.recipe.batch.checked_shr(world.halvings() as u32).unwrap_or(0);
+    if batch == plan.recipe.batch {
+        return Ok(plan);
+    }
+    if batch < world.size() {
+        return Err(Error::Other(format!(
+            "not even a batch of {} fits: take a smaller network, or a smaller --imgsz",
+            batch.max(1) * 2
+        )));
+    }
+    if world.is_main() {
+        warn!("the run starts again with a batch of {batch}");
+    }
+    Ok(with_batch(&plan, batch))
 }
 
 #[cfg(test)]

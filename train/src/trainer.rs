@@ -111,15 +111,12 @@ pub fn train(plan: TrainPlan) -> Result<(), Error> {
 }
 
 fn train_in(world: &World, plan: TrainPlan) -> Result<(), Error> {
-    let mut plan = if plan.auto_batch { memory::with_largest_batch(plan, world)? } else { plan };
+    let plan = if plan.auto_batch { memory::with_largest_batch(plan, world)? } else { plan };
+    let mut plan = memory::as_often_halved(plan, world)?;
     let mut run = loop {
         match memory::contained(|| Run::begin(&plan, world)) {
-            // One rank cannot begin again by itself: the launcher begins again with all of them.
-            Err(e) if memory::is_out_of_memory(&e) && !plan.resume && world.size() == 1 => {
-                match memory::with_half_the_batch(&plan, &e) {
-                    Some(half) => plan = half,
-                    None => return Err(e),
-                }
+            Err(e) if memory::is_out_of_memory(&e) && !plan.resume => {
+                plan = memory::with_half_the_batch(&plan, e, world)?;
             }
             begun => break begun?,
         }

@@ -4,7 +4,7 @@ mod runs;
 
 use std::time::{Duration, Instant};
 
-use runs::{Place, free_port, last, read, resumed, rows, start_rank, stderr, succeed, succeed_as};
+use runs::{Place, free_port, last, rank, read, resumed, rows, start_rank, stderr, succeed, succeed_as};
 use yf_plan::{Recipe, TrainPlan};
 
 /// One step of four batches of sixteen.
@@ -112,6 +112,30 @@ fn ranks_that_were_told_different_plans_do_not_start() {
     let said = ranks.map(|rank| stderr(&rank.wait_with_output().unwrap()));
     assert!(said[1].contains("another plan than rank 0"), "{}", said[1]);
     assert!(said[0].contains("rank 1") && said[0].contains("another plan"), "{}", said[0]);
+}
+
+/// What the launcher does where a rank's memory has run out.
+#[test]
+fn ranks_that_begin_again_take_half_the_batch() {
+    let place = Place::new(40);
+    let run = |halvings: usize, name: &str| {
+        let plan = place.plan(name, Recipe { epochs: 1, batch: 9, ..Recipe::default() });
+        let port = free_port();
+        let start = |number| {
+            let halvings = halvings.to_string();
+            rank(&plan, (number, 2), port).env(yf_plan::ranks::HALVINGS, halvings).spawn().unwrap()
+        };
+        let ended = [0, 1].map(start).map(|child| child.wait_with_output().unwrap());
+        (plan, ended)
+    };
+    let (plan, ended) = run(2, "fits");
+    assert!(ended.iter().all(|rank| rank.status.success()));
+    assert!(stderr(&ended[0]).contains("starts again with a batch of 2"), "{}", stderr(&ended[0]));
+    let kept = std::fs::read_to_string(plan.run.join("args.toml")).unwrap();
+    assert!(kept.contains("batch = 2\n"), "{kept}");
+    let (_, ended) = run(3, "never");
+    assert_eq!(ended[0].status.code(), Some(1));
+    assert!(stderr(&ended[0]).contains("not even a batch of 2 fits"), "{}", stderr(&ended[0]));
 }
 
 #[test]

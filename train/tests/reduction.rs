@@ -16,16 +16,18 @@ const SIDE: usize = 64;
 /// Pairs a batch over all ranks; three ranks get two each.
 const PAIRS: usize = 6;
 const STEPS: usize = 3;
-/// Environment of a rank of this test: its folder, and whether gradients are summed during backward.
+/// Environment of a rank of this test: its folder, whether gradients are summed during backward, and the step in which
+/// what the last rank sees is not finite.
 const FOLDER: &str = "YF_TEST_FOLDER";
 const OVERLAPS: &str = "YF_TEST_OVERLAPS";
+const SPOILT: &str = "YF_TEST_SPOILT";
 
 #[test]
 fn summed_during_backward_or_before_a_step_all_ranks_hold_the_same_bits() {
     for size in [2, 3] {
         let [overlapping, later] = ["1", "0"].map(|overlaps| {
             let folder = tempfile::tempdir().unwrap();
-            start(folder.path(), overlaps, size);
+            start(folder.path(), overlaps, None, size);
             let of = |name: &str| read(&folder.path().join(name));
             let [gradients, weights] = ["gradients", "weights"].map(|what| {
                 let all: Vec<Vec<f32>> = (0..size).map(|rank| of(&format!("{what}-{rank}"))).collect();
@@ -46,13 +48,28 @@ fn summed_during_backward_or_before_a_step_all_ranks_hold_the_same_bits() {
     }
 }
 
+#[test]
+fn what_is_not_finite_on_one_rank_is_skipped_by_all() {
+    for overlaps in ["1", "0"] {
+        let after = |spoilt: usize| {
+            let folder = tempfile::tempdir().unwrap();
+            start(folder.path(), overlaps, Some(spoilt), 2);
+            let [first, last] = [0, 1].map(|rank| read(&folder.path().join(format!("weights-{rank}"))));
+            assert!(first.iter().all(|x| x.is_finite()) && first == last);
+            first
+        };
+        // Skipped, a last step leaves other weights than a first one: the rest of the steps is done.
+        assert!(after(STEPS - 1) != after(STEPS), "the spoilt step was taken");
+    }
+}
+
 fn largest(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
 }
 
 /// Runs [`as_a_rank`] in as many processes.
-fn start(folder: &Path, overlaps: &str, size: usize) {
+fn start(folder: &Path, overlaps: &str, spoilt: Option<usize>, size: usize) {
     let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let rank = |rank: usize| -> Child {
         Command::new(std::env::current_exe().unwrap())
@@ -61,6 +78,7 @@ fn start(folder: &Path, overlaps: &str, size: usize) {
             .envs([("MASTER_ADDR", "127.0.0.1".to_owned()), ("MASTER_PORT", port.to_string())])
             .envs([("OMP_NUM_THREADS", "1"), ("TORCH_CPP_LOG_LEVEL", "ERROR"), (OVERLAPS, overlaps)])
             .env(FOLDER, folder)
+            .envs(spoilt.map(|step| (SPOILT, step.to_string())))
             .spawn()
             .unwrap()
     };
@@ -74,7 +92,8 @@ fn as_a_rank() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let overlaps = std::env::var(OVERLAPS).unwrap() == "1";
     let work = |world: &World| {
-        learn(world, overlaps, Path::new(&folder));
+        let spoilt = std::env::var(SPOILT).ok().map(|step| step.parse().unwrap());
+        learn(world, overlaps, spoilt, Path::new(&folder));
         Ok(())
     };
     if let Err(error) = distributed::run(Some(&Place::Cpu), work) {
@@ -85,7 +104,7 @@ fn as_a_rank() {
 }
 
 /// A few steps on this rank's part of one batch.
-fn learn(world: &World, overlaps: bool, folder: &Path) {
+fn learn(world: &World, overlaps: bool, spoilt: Option<usize>, folder: &Path) {
     let graph = Network::load("mid-n", Some(2)).unwrap().graph(SIDE, SIDE).unwrap();
     // Rank 0's weights are to become everybody's.
     torch::seed(world.shard().rank as u64);
@@ -95,7 +114,8 @@ fn learn(world: &World, overlaps: bool, folder: &Path) {
     let mut rates = schedule.at(0, 0);
     rates.accumulate = 1;
     let mut learner = Learner::new(&graph, parameters, &recipe, &schedule, Device::Cpu).unwrap();
-    learner.join_as(world, true, overlaps).unwrap();
+    // With shared statistics a picture that is not finite would reach the other ranks' networks as well.
+    learner.join_as(world, spoilt.is_none(), overlaps).unwrap();
 
     torch::seed(77);
     let mine = world.shard().of(PAIRS);
@@ -110,6 +130,9 @@ fn learn(world: &World, overlaps: bool, folder: &Path) {
     let labels: Vec<Vec<BoxLabel>> = mine.clone().map(boxes).collect();
     let targets = targets::of(&labels, (SIDE, SIDE), 2, Rows::of(&labels), Device::Cpu).unwrap();
     for step in 0..STEPS {
+        let last = world.shard().rank + 1 == world.size();
+        let factor = if last && spoilt == Some(step) { f64::INFINITY } else { 1.0 };
+        let inputs: Vec<Tensor> = inputs.iter().map(|input| input * factor).collect();
         learner.accumulate(&inputs, &targets, &rates).unwrap();
         if step == 0 {
             let gradients: Vec<Tensor> = learner.pending_gradients().into_iter().map(|(_, g)| g).collect();

@@ -25,6 +25,8 @@ pub struct Environment {
     pub socket: Option<i32>,
     /// How often the launcher has started the ranks anew.
     pub attempt: usize,
+    /// How often the launcher has halved the batch.
+    pub halvings: usize,
 }
 
 impl Environment {
@@ -65,6 +67,7 @@ impl Environment {
                 .transpose()?
                 .map(|n| n as i32),
             attempt: or("TORCHELASTIC_RESTART_COUNT", 0)?,
+            halvings: or(ranks::HALVINGS, 0)?,
         }))
     }
 }

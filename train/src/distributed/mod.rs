@@ -47,6 +47,8 @@ struct Others {
     serves: bool,
     /// Whether `yf` started this rank and will stop it.
     launched: bool,
+    /// How often it has halved the batch.
+    halvings: usize,
 }
 
 /// Does a run's work as the rank that the environment says this process is, or alone. What goes wrong on one rank ends
@@ -118,6 +120,7 @@ impl World {
                 store,
                 serves: place.serves,
                 launched: place.socket.is_some(),
+                halvings: place.halvings,
             })),
         };
         Ok((world, Some(heartbeat)))
@@ -146,6 +149,11 @@ impl World {
     /// Where this rank computes.
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// How often the launcher has halved the batch of all ranks, because it did not fit.
+    pub fn halvings(&self) -> usize {
+        self.others.as_ref().map_or(0, |others| others.halvings)
     }
 
     /// The process group, where there are others.

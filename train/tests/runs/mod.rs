@@ -73,7 +73,12 @@ fn program(plan: &TrainPlan) -> Command {
 }
 
 /// Starts the program as a rank, as a launcher on this machine that serves no store would; its messages are kept.
-pub fn start_rank(plan: &TrainPlan, (rank, size): (usize, usize), port: u16) -> Child {
+pub fn start_rank(plan: &TrainPlan, place: (usize, usize), port: u16) -> Child {
+    rank(plan, place, port).spawn().unwrap()
+}
+
+/// The program as a rank.
+pub fn rank(plan: &TrainPlan, (rank, size): (usize, usize), port: u16) -> Command {
     let mut command = program(plan);
     command
         .envs([("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", size)].map(|(k, v)| (k, v.to_string())))
@@ -81,7 +86,7 @@ pub fn start_rank(plan: &TrainPlan, (rank, size): (usize, usize), port: u16) -> 
         .env("OMP_NUM_THREADS", "1")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command.spawn().unwrap()
+    command
 }
 
 /// A port that was free a moment ago.
