@@ -10,6 +10,7 @@
 //!                                   --> cost, parameters, the table of `yf info`
 //! ```
 
+pub mod auxiliary;
 pub mod blocks;
 pub mod builder;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod network;
 pub mod transplant;
 pub mod weights;
 
+pub use auxiliary::Auxiliary;
 pub use config::Config;
 pub use error::ModelError;
 pub use graph::{Graph, Node, Op, Param, ValueId};

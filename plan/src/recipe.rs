@@ -86,6 +86,8 @@ pub struct Recipe {
     pub cls_gain: f64,
     /// Weight of the distribution focal loss.
     pub dfl_gain: f64,
+    /// Weight of the loss of auxiliary heads, one on each camera's branch, in training alone; with 0 there are none.
+    pub auxiliary_gain: f64,
     /// Epochs from one validation to the next; the last epoch has one in any case, and with 0 it alone.
     pub val_every: usize,
     /// Epochs from one `last.safetensors` to the next; the last epoch has one in any case, and with 0 it alone.
@@ -127,6 +129,7 @@ impl Default for Recipe {
             box_gain: 7.5,
             cls_gain: 0.5,
             dfl_gain: 1.5,
+            auxiliary_gain: 0.0,
             val_every: 1,
             save_every: 1,
             sync_bn: false,
@@ -147,10 +150,10 @@ pub struct PlanError {
 }
 
 impl Recipe {
-    /// The same for one camera alone: neither is it ever blanked, nor shifted against the other.
+    /// The same for one camera alone: it is neither blanked nor shifted against the other nor helped to hold its own.
     #[must_use]
     pub fn of_one_camera(self) -> Self {
-        Recipe { rgb_dropout: 0.0, ir_dropout: 0.0, ir_shift: 0.0, ..self }
+        Recipe { rgb_dropout: 0.0, ir_dropout: 0.0, ir_shift: 0.0, auxiliary_gain: 0.0, ..self }
     }
 
     /// Whether the epoch (from 0) is one that is due `every` so many, or the last.
@@ -164,7 +167,7 @@ impl Recipe {
     /// The first hyperparameter out of its range.
     pub fn check(&self) -> Result<(), PlanError> {
         let dropout = self.rgb_dropout + self.ir_dropout;
-        let rules: [(&'static str, f64, bool, &'static str); 24] = [
+        let rules: [(&'static str, f64, bool, &'static str); 25] = [
             ("epochs", self.epochs as f64, (1..=100_000).contains(&self.epochs), "1 to 100000"),
             ("batch", self.batch as f64, (1..=65_536).contains(&self.batch), "1 to 65536"),
             (
@@ -194,6 +197,7 @@ impl Recipe {
             ("box-gain", self.box_gain, gain(self.box_gain), "0 to 1000"),
             ("cls-gain", self.cls_gain, gain(self.cls_gain), "0 to 1000"),
             ("dfl-gain", self.dfl_gain, gain(self.dfl_gain), "0 to 1000"),
+            ("auxiliary-gain", self.auxiliary_gain, (0.0..=10.0).contains(&self.auxiliary_gain), "0 to 10"),
         ];
         match rules.into_iter().find(|(.., holds, _)| !holds) {
             Some((name, value, _, range)) => Err(PlanError { name, value, range }),

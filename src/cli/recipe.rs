@@ -100,6 +100,10 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "GAIN", default_value_t = Recipe::default().dfl_gain, help_heading = "Loss")]
     dfl_gain: f64,
 
+    /// Weight of the loss of an auxiliary head on each camera's branch, in training alone; 0 does without
+    #[arg(long, value_name = "GAIN", default_value_t = Recipe::default().auxiliary_gain, help_heading = "Loss")]
+    auxiliary_gain: f64,
+
     /// Validate after every N epochs and after the last; 0 after the last alone, whose weights are the best then
     #[arg(long, value_name = "N", default_value_t = Recipe::default().val_every)]
     val_every: usize,
@@ -151,6 +155,7 @@ impl RecipeArgs {
             box_gain: self.box_gain,
             cls_gain: self.cls_gain,
             dfl_gain: self.dfl_gain,
+            auxiliary_gain: self.auxiliary_gain,
             val_every: self.val_every,
             save_every: self.save_every,
             sync_bn: self.sync_bn,

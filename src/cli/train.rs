@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use yf_data::dataset::DataSet;
-use yf_models::{Network, Transplant};
+use yf_models::{Auxiliary, Network, Transplant};
 use yf_plan::{Job, Modality, TrainPlan};
 
 use super::Given;
@@ -105,6 +105,9 @@ pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
         tracing::info!("{} sees one camera: {modality} (--modality says which)", network.name());
     }
     let recipe = if modality == Modality::Both { recipe } else { recipe.of_one_camera() };
+    if recipe.auxiliary_gain > 0.0 && Auxiliary::append(graph)?.heads.is_empty() {
+        bail!("--auxiliary-gain: the cameras meet too early in {model} for heads of their own; leave it out");
+    }
     Ok(TrainPlan {
         data,
         model,

@@ -62,7 +62,7 @@ fn bench_in(world: &World, plan: &BenchPlan) -> Result<(), Error> {
     let parameters = setup.start(&plan.train)?;
     parameters.channels_last()?;
     let schedule = Schedule::new(&plan.train.recipe, setup.feed.batches());
-    let mut learner = Learner::new(&setup.graph, parameters, &plan.train.recipe, &schedule, setup.device)?;
+    let mut learner = setup.learner(parameters, &plan.train.recipe, &schedule)?;
     learner.join(world, plan.train.recipe.sync_bn)?;
     let mut stopwatch = Stopwatch { setup: &setup, plan, learner, schedule, flight: VecDeque::new() };
     // Every rank learns as many pairs as this one, or one less.

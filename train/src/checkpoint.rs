@@ -1,13 +1,14 @@
 //! What a run leaves behind: `best.safetensors` to export, `last.safetensors` to export or to go on from.
 //!
 //! Both hold the averaged weights under their own names. `last` holds besides, under `train.`, the weights that
-//! are being trained, the optimizer's state and gradients that wait for a step; its header holds [`Progress`]. There are no random states: every
+//! are being trained, those of auxiliary heads, the optimizer's state and gradients that wait for a step; its header holds [`Progress`]. There are no random states: every
 //! draw is keyed by seed, epoch and picture.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use yf_models::auxiliary;
 use yf_models::weights::{Array, Header, Weights};
 use yf_plan::TrainPlan;
 
@@ -41,13 +42,14 @@ pub struct Progress {
     pub seconds: f64,
 }
 
-/// Writes the averaged weights alone.
+/// Writes the averaged weights of the network alone.
 ///
 /// # Errors
 /// When the file system refuses.
 pub fn write_best(path: &Path, header: &Header, learner: &Learner, epoch: usize) -> Result<(), Error> {
     let header = Header { epoch, ..header.clone() };
-    let tensors = learner.ema.parameters.arrays().collect();
+    let of_the_network = |(name, _): &(String, Array)| !name.starts_with(auxiliary::PREFIX);
+    let tensors = learner.ema.parameters.arrays().filter(of_the_network).collect();
     Ok(Weights { header, tensors }.write(path)?)
 }
 

@@ -1,6 +1,6 @@
 //! One network being trained: forward, loss, backward, and every so many batches a step.
 
-use yf_models::graph::Graph;
+use yf_models::graph::{Graph, Head};
 use yf_plan::{AmpKind, Recipe};
 
 use crate::Error;
@@ -36,6 +36,8 @@ pub struct Learner {
     gradients: Vec<Tensor>,
     executor: Executor,
     loss: Loss,
+    /// Losses of auxiliary heads, whose maps follow the network's own, and their weight.
+    auxiliary: (Vec<Loss>, f64),
     autocast: Option<Kind>,
     device: Device,
     world: World,
@@ -43,7 +45,7 @@ pub struct Learner {
     reducer: Option<Reducer>,
 }
 
-/// The losses of a batch: box, cls, dfl with their gains.
+/// The losses of a batch: box, cls, dfl with their gains; those of auxiliary heads are not among them.
 pub type Parts = [f64; 3];
 
 /// The losses of a batch on their way to the host.
@@ -82,9 +84,7 @@ impl Learner {
     ) -> Result<Self, TorchError> {
         let ema = Ema::new(&parameters);
         parameters.require_gradients();
-        let strides: Vec<i64> = graph.head.strides.iter().map(|&s| s as i64).collect();
-        let mut loss = Loss::new(graph.head.classes as i64, &strides);
-        loss.gains = Gains { boxes: recipe.box_gain, classes: recipe.cls_gain, dfl: recipe.dfl_gain };
+        let gains = Gains { boxes: recipe.box_gain, classes: recipe.cls_gain, dfl: recipe.dfl_gain };
         let autocast = precision(recipe.amp, device);
         let scale = (autocast == Some(Kind::Half)).then_some(recipe.amp_init_scale);
         Ok(Learner {
@@ -97,12 +97,18 @@ impl Learner {
             recordings: Recordings::new(device),
             recorded_step: RecordedStep::new(device),
             gradients: vec![],
-            loss,
+            loss: loss_of(&graph.head, gains),
+            auxiliary: (vec![], 0.0),
             autocast,
             device,
             world: World::alone(device),
             reducer: None,
         })
+    }
+
+    /// Minimises the losses of auxiliary heads too, times `gain`; the graph's outputs are their maps after its own.
+    pub fn help(&mut self, heads: &[Head], gain: f64) {
+        self.auxiliary = (heads.iter().map(|head| loss_of(head, self.loss.gains)).collect(), gain);
     }
 
     /// Learns together with the other ranks from now on, from the weights of rank 0.
@@ -205,19 +211,40 @@ impl Learner {
     ) -> Result<Losses, TorchError> {
         let last = self.pending + 1 >= rates.accumulate;
         let reducer = self.reducer.as_ref().filter(|_| last);
-        let Learner { executor, loss, scaler, parameters, ema, autocast, device, recordings, world, .. } =
-            self;
+        let Learner {
+            executor,
+            loss,
+            auxiliary,
+            scaler,
+            parameters,
+            ema,
+            autocast,
+            device,
+            recordings,
+            world,
+            ..
+        } = self;
         let work = |inputs: &[Tensor], targets: &Targets| {
             reducer.map_or(Ok(()), Reducer::before_forward)?;
             let maps = {
                 let _autocast = Autocast::enter(*device, *autocast)?;
                 executor.forward(inputs, Mode::Train)?
             };
-            let sums = loss.sums(&maps, targets);
-            world.sum(&sums.totals)?;
-            let losses = sums.divided_by(&sums.totals);
+            let (own, mut others) = maps.split_at(loss.strides.len());
+            let divided = |loss: &Loss, maps: &[Tensor]| {
+                let sums = loss.sums(maps, targets);
+                world.sum(&sums.totals)?;
+                Ok::<_, TorchError>(sums.divided_by(&sums.totals))
+            };
+            let losses = divided(loss, own)?;
+            let mut total = losses.total.shallow_clone();
+            for helper in &auxiliary.0 {
+                let (maps, rest) = others.split_at(helper.strides.len());
+                total += divided(helper, maps)?.total * auxiliary.1;
+                others = rest;
+            }
             reducer.map_or(Ok(()), Reducer::before_backward)?;
-            scaler.scale(&losses.total).f_backward()?;
+            scaler.scale(&total).f_backward()?;
             world.sum(&losses.parts)?;
             // Running statistics that a bad batch has spoilt are taken back from the average.
             parameters.mend_buffers(&ema.parameters)?;
@@ -283,6 +310,11 @@ impl Learner {
         self.pending = pending;
         Ok(())
     }
+}
+
+fn loss_of(head: &Head, gains: Gains) -> Loss {
+    let strides: Vec<i64> = head.strides.iter().map(|&s| s as i64).collect();
+    Loss { gains, ..Loss::new(head.classes as i64, &strides) }
 }
 
 /// The type of autocast; fp16 has no fast kernels on a CPU, where it means bf16.

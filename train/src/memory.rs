@@ -7,7 +7,6 @@ use yf_plan::{Cache, TrainPlan};
 
 use crate::Error;
 use crate::distributed::World;
-use crate::learner::Learner;
 use crate::schedule::Schedule;
 use crate::setup::Setup;
 use crate::torch::{self, Device};
@@ -98,7 +97,7 @@ fn steps(plan: &TrainPlan, world: &World) -> Result<(), Error> {
     let parameters = setup.start(plan)?;
     parameters.channels_last()?;
     let schedule = Schedule::new(&plan.recipe, setup.feed.batches());
-    let mut learner = Learner::new(&setup.graph, parameters, &plan.recipe, &schedule, setup.device)?;
+    let mut learner = setup.learner(parameters, &plan.recipe, &schedule)?;
     let decoded = setup.feed.epoch(0, setup.augmentation.clone()).next();
     let decoded = decoded.ok_or_else(|| Error::Other("there are no training pairs".to_owned()))??;
     let batch = setup.feed.batch(decoded, plan.modality)?;

@@ -8,14 +8,15 @@ use yf_data::check::check_pairs;
 use yf_data::dataset::{DataSet, PairFiles, Split};
 use yf_data::decode::Limits;
 use yf_data::loader::{Cache, Loader};
-use yf_models::{Camera, Graph, Network, Transplant, Weights};
-use yf_plan::{Modality, TrainPlan};
+use yf_models::{Auxiliary, Camera, Graph, Network, Transplant, Weights};
+use yf_plan::{Modality, Recipe, TrainPlan};
 
 use crate::Error;
 use crate::augment::Augmentation;
 use crate::distributed::World;
 use crate::feed::{Feed, Resident, Settings};
-use crate::learner::precision;
+use crate::learner::{Learner, precision};
+use crate::schedule::Schedule;
 use crate::torch::{self, Device, Kind, Parameters};
 use crate::validator::Validator;
 
@@ -32,6 +33,8 @@ pub struct Setup {
     pub network: Network,
     /// Its training graph.
     pub graph: Graph,
+    /// The same with auxiliary heads, where the recipe wants them: what learns.
+    pub trained: Auxiliary,
     /// How strongly training pairs are changed.
     pub augmentation: Augmentation,
     /// The training pairs.
@@ -52,6 +55,10 @@ impl Setup {
         let set = DataSet::open(&plan.data)?;
         let network = Network::load(&plan.model, Some(set.classes()))?;
         let graph = network.graph(plan.imgsz, plan.imgsz)?;
+        let trained = match plan.recipe.auxiliary_gain > 0.0 {
+            true => Auxiliary::append(graph.clone()).map_err(|e| Error::Other(e.to_string()))?,
+            false => Auxiliary::none(graph.clone()),
+        };
         let workers = workers(plan.workers, world.local_size());
         let train = usable(set.pairs(Split::Train)?, set.classes(), plan)?;
         let val = usable(set.pairs(Split::Val)?, set.classes(), plan)?;
@@ -77,6 +84,7 @@ impl Setup {
             names: set.names().to_vec(),
             network,
             graph,
+            trained,
             augmentation: Augmentation::from(&plan.recipe),
             feed,
             validator,
@@ -90,11 +98,26 @@ impl Setup {
     /// A weights file that cannot be read, or of which nothing fits.
     pub fn start(&self, plan: &TrainPlan) -> Result<Parameters, Error> {
         torch::seed(plan.recipe.seed);
-        let parameters = Parameters::fresh(&self.graph, self.device);
+        let parameters = Parameters::fresh(&self.trained.graph, self.device);
         if let Some(path) = &plan.weights {
             self.take_over(&parameters, &yf_import::weights(path, &yf_import::Limits::default())?, path)?;
         }
         Ok(parameters)
+    }
+
+    /// A learner over parameters of [`Setup::trained`].
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn learner(
+        &self,
+        parameters: Parameters,
+        recipe: &Recipe,
+        schedule: &Schedule,
+    ) -> Result<Learner, Error> {
+        let mut learner = Learner::new(&self.trained.graph, parameters, recipe, schedule, self.device)?;
+        learner.help(&self.trained.heads, recipe.auxiliary_gain);
+        Ok(learner)
     }
 
     fn take_over(&self, parameters: &Parameters, weights: &Weights, path: &Path) -> Result<(), Error> {
@@ -118,18 +141,19 @@ impl Setup {
         (!self.network.two_streams()).then_some(one)
     }
 
-    /// Parameters of a weights file that must be of this network.
+    /// Parameters of a weights file that must be of this network; `graph` is [`Setup::graph`], or that of
+    /// [`Setup::trained`].
     ///
     /// # Errors
     /// The first that is missing, of another shape, or not finite.
-    pub fn from_weights(&self, weights: &Weights, path: &Path) -> Result<Parameters, Error> {
+    pub fn from_weights(&self, graph: &Graph, weights: &Weights, path: &Path) -> Result<Parameters, Error> {
         let finite =
             |name: &str| weights.tensors.get(name).is_none_or(|a| a.data.iter().all(|x| x.is_finite()));
-        if let Some(damaged) = self.graph.params.iter().find(|p| !finite(&p.name)) {
+        if let Some(damaged) = graph.params.iter().find(|p| !finite(&p.name)) {
             let why = format!("{} holds NaN or infinity: no training can go on from it", damaged.name);
             return Err(Error::Checkpoint { path: path.into(), why });
         }
-        Parameters::from_weights(&self.graph, weights, self.device).map_err(|why| Error::Checkpoint {
+        Parameters::from_weights(graph, weights, self.device).map_err(|why| Error::Checkpoint {
             path: path.into(),
             why: format!(
                 "not weights of {} with {} classes: {why} (it was written for {} with {})",

@@ -172,9 +172,9 @@ impl Run {
     /// Every rank reads the checkpoint; ranks of other hosts need the run's folder under the same path.
     fn resume(plan: TrainPlan, world: &World, folder: Folder, setup: Setup) -> Result<Self, Error> {
         let last = Last::read(&folder.last())?;
-        let parameters = setup.from_weights(&last.trained_weights(), &folder.last())?;
+        let parameters = setup.from_weights(&setup.trained.graph, &last.trained_weights(), &folder.last())?;
         let mut run = Run::assemble(plan, world, folder, setup, parameters)?;
-        last.restore(&mut run.learner, &run.setup.graph, world)?;
+        last.restore(&mut run.learner, &run.setup.trained.graph, world)?;
         run.before = last.progress.seconds;
         run.watch.saved = last.progress.epoch;
         run.progress = Progress { plan: run.plan.clone(), ..last.progress };
@@ -199,7 +199,7 @@ impl Run {
             std::fs::create_dir_all(&weights).map_err(Error::io(&weights))?;
         }
         let schedule = Schedule::new(&plan.recipe, setup.feed.batches());
-        let mut learner = Learner::new(&setup.graph, parameters, &plan.recipe, &schedule, setup.device)?;
+        let mut learner = setup.learner(parameters, &plan.recipe, &schedule)?;
         learner.join(world, plan.recipe.sync_bn)?;
         let header = Header {
             modality: setup.camera(plan.modality),
@@ -442,7 +442,8 @@ impl Run {
     fn close(&mut self) -> Result<(), Error> {
         if self.world.is_main() {
             plots::results(&results::read(&self.folder.results())?, &self.folder.file("results.png"))?;
-            let best = self.setup.from_weights(&Weights::read(&self.folder.best())?, &self.folder.best())?;
+            let (path, setup) = (self.folder.best(), &self.setup);
+            let best = setup.from_weights(&setup.graph, &Weights::read(&path)?, &path)?;
             self.learner.ema.parameters.assign(&best);
         }
         self.world.broadcast(&self.learner.ema.parameters.tensors)?;

@@ -42,11 +42,12 @@ fn killed_in_mid_epoch_or_in_mid_write_a_run_ends_with_the_same_bits() {
 }
 
 #[test]
-fn the_state_of_adamw_goes_on_too() {
+fn the_state_of_adamw_and_of_auxiliary_heads_goes_on_too() {
     let place = Place::new(24);
-    let whole = place.plan("whole", recipe(Optimizer::AdamW));
+    let recipe = Recipe { auxiliary_gain: 0.5, ..recipe(Optimizer::AdamW) };
+    let whole = place.plan("whole", recipe.clone());
     succeed(&whole);
-    let in_epoch = place.plan("in-epoch", recipe(Optimizer::AdamW));
+    let in_epoch = place.plan("in-epoch", recipe);
     kill_in_mid_epoch(&in_epoch);
     succeed(&resumed(&in_epoch));
     assert_same_run(&whole, &in_epoch);

@@ -12,7 +12,7 @@ mod cross;
 mod csp;
 mod dea;
 mod defa;
-mod detect;
+pub(crate) mod detect;
 mod gate;
 mod plumbing;
 mod pool;
