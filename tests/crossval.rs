@@ -81,6 +81,7 @@ fn an_experiment_that_cannot_be_run_is_refused_before_anything_runs() {
         ("model: mid-n", "model: mid-n, seed: 4", ["variant 'mid'", "--seed is set by"]),
         ("model: mid-n", "modle: mid-n", ["variant 'mid'", "--modle"]),
         ("../pairs/data.yaml", "pairs.yaml", ["experiments/pairs.yaml", "no such file"]),
+        ("model: mid-n", "model: data-n, auxiliary-gain: 0.5", ["variant 'mid'", "meet too early in data-n"]),
         ("batch: 4", "batch: auto", ["variant 'ir-only'", "name a number"]),
     ] {
         dir.write("experiments/small.yaml", EXPERIMENT.replace(from, to));
