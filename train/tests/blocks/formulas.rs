@@ -218,11 +218,13 @@ impl Formulas {
     /// The weight of RGB in a gate, 0..1; that of infrared is the rest.
     fn gate(&self, rgb: &Tensor, ir: &Tensor, scene: bool) -> Tensor {
         let joined = Tensor::cat(&[rgb, ir], 1);
-        let mut logits = self.biased("here", &joined);
-        if scene {
+        let here = self.biased("here", &joined);
+        let logits = if scene {
             let weight = self.tensor("scene.weight").flatten(1, 3);
-            logits = logits + mean(&joined).matmul(&weight.tr()).unsqueeze(-1).unsqueeze(-1);
-        }
+            here + mean(&joined).matmul(&weight.tr()).unsqueeze(-1).unsqueeze(-1)
+        } else {
+            here
+        };
         let weight = logits.sigmoid();
         let decided =
             (&weight - 0.5).abs().gt(0.4).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
