@@ -23,8 +23,8 @@ pub struct EngineArgs {
     /// --onnx as well it goes beside that
     #[arg(long)]
     engine: bool,
-    /// GPUs that it is for, by architecture; needs TensorRT-RTX, and no GPU [default: full TensorRT: the GPU here;
-    /// TensorRT-RTX: all that it serves]
+    /// GPUs that it is for, by architecture; needs TensorRT-RTX, and no GPU [default: with full TensorRT the GPU here, with
+    /// TensorRT-RTX Ampere and later]
     #[arg(long, value_name = "sm_86,sm_89,...", value_delimiter = ',', requires = "engine")]
     target: Vec<Capability>,
     /// Pairs a run: exactly N, or with --dynamic at least, at best and at most [default: 1, or 1,8,32]
@@ -112,13 +112,8 @@ fn step(bar: &ProgressBar, phase: &str, done: u32, steps: u32) {
 fn summary(built: &Built) -> String {
     let (manifest, info) = (&built.manifest, &built.manifest.model);
     let name = info.metadata.get("yf.model").map_or("a network", String::as_str);
-    let gpus = match (&manifest.gpu, manifest.targets.as_slice()) {
-        (Some(gpu), _) => gpu.clone(),
-        (None, []) => "every GPU that it serves".to_owned(),
-        (None, targets) => targets.join(", "),
-    };
     format!(
-        "{name} for {} classes at {}x{}, {}, {} a run, {} {} for {gpus}: {:.1} MB",
+        "{name} for {} classes at {}x{}, {}, {} a run, {} {} for {}: {:.1} MB",
         info.classes,
         info.height,
         info.width,
@@ -126,6 +121,7 @@ fn summary(built: &Built) -> String {
         manifest.batch,
         manifest.library,
         manifest.version,
+        manifest.gpus(),
         built.engine.len() as f64 / 1e6
     )
 }

@@ -1,6 +1,7 @@
 //! An ONNX file becomes an engine.
 
 use std::ffi::{CString, c_char, c_void};
+use std::path::PathBuf;
 use std::ptr;
 
 use crate::abi::{self, status};
@@ -9,7 +10,8 @@ use crate::error::TensorRtError;
 use crate::library::{Flavour, TensorRt, cause, open, symbol};
 use crate::log::text;
 
-/// Compute capabilities that TensorRT-RTX builds for.
+/// Compute capabilities that TensorRT-RTX knows. For 7.5 it lacks matrix products in float32, which yf's networks
+/// decode their boxes with.
 pub const RTX_TARGETS: [Capability; 6] = [
     Capability { major: 7, minor: 5 },
     Capability { major: 8, minor: 0 },
@@ -39,7 +41,7 @@ pub struct Request<'a> {
     pub onnx: &'a [u8],
     /// One for every input with an axis that is not fixed.
     pub profiles: Vec<Profile>,
-    /// GPUs that the engine is for, TensorRT-RTX only; none for all that the library serves.
+    /// GPUs that the engine is for, TensorRT-RTX only; none for Ampere and later (8.0, 8.6, 8.9, 12.0 on).
     pub targets: Vec<Capability>,
     /// What an earlier build on this machine measured, full TensorRT only; empty at first.
     pub timings: &'a [u8],
@@ -71,7 +73,7 @@ pub fn build(
     check(library, gpu, request)?;
     let (create_parser, parser_version) = parser(library)?;
     if library.flavour() == Flavour::TensorRt {
-        load_kernels(library);
+        find_kernels(library);
     }
     let names = request.profiles.iter().map(|profile| CString::new(profile.input.as_str()));
     let names = names.collect::<Result<Vec<_>, _>>().map_err(|_| wrong("an input's name holds a zero"))?;
@@ -166,16 +168,29 @@ fn parser(library: &TensorRt) -> Result<(*mut c_void, i32), TensorRtError> {
     Ok((create, version))
 }
 
-/// TensorRT loads the kernels it chooses among by file name, which finds them beside it only once they are loaded.
-fn load_kernels(library: &TensorRt) {
-    let folder = library.path().parent().and_then(|folder| std::fs::read_dir(folder).ok());
-    for file in folder.into_iter().flatten().flatten().map(|entry| entry.path()) {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("libnvinfer_builder_resource")
-            && name.contains(".so.")
-            && let Err(why) = open(&file)
-        {
-            tracing::debug!("{why}");
+/// TensorRT opens the libraries with the kernels it chooses among by their bare names, which finds them beside it only
+/// if it is told where that is; an older one, that cannot be told, if they are open already.
+fn find_kernels(library: &TensorRt) {
+    let Some(folder) = library.path().parent() else { return };
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_one = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("libnvinfer_builder_resource") && name.contains(".so.")
+    };
+    let kernels: Vec<PathBuf> = files.filter(is_one).collect();
+    let told = CString::new(format!("{}/", folder.display()));
+    match (library.entry("setInternalLibraryPath"), told) {
+        (Ok(set), Ok(folder)) if !kernels.is_empty() => {
+            // SAFETY: NVIDIA's function of that name takes a string and returns a bool.
+            let set: unsafe extern "C" fn(*const c_char) -> bool = unsafe { std::mem::transmute(set) };
+            // SAFETY: the string is read during the call.
+            let set = unsafe { set(folder.as_ptr()) };
+            tracing::debug!("kernels are looked for in {folder:?}: {set}");
+        }
+        _ => {
+            for why in kernels.iter().filter_map(|kernels| open(kernels).err()) {
+                tracing::debug!("{why}");
+            }
         }
     }
 }
@@ -209,6 +224,10 @@ fn explain(status: i32, said: &str) -> String {
             "; the batches do not fit the network: is its batch dynamic (yf export --onnx --dynamic)?"
         }
         status::TARGET => "; build for fewer or other GPUs",
+        _ if said.contains("Unable to load library") => "; put the folder that holds it on LD_LIBRARY_PATH",
+        _ if said.contains("Turing") => {
+            "; leave those GPUs (sm_75) out, and take --backend ort:cuda on them: TensorRT-RTX lacks what boxes are decoded with"
+        }
         _ if said.contains("Could not find any implementation") => {
             "; TensorRT has no kernel for that node on this GPU: build without --fp16, or take --backend ort:cuda"
         }

@@ -7,7 +7,7 @@ use yf_tensorrt::{Element, Engine, Flavour, Gpu, Port, Ports, Runner, TensorRtEr
 
 use super::{Backend, Pixels, Transfers, batches};
 use crate::DeployError;
-use crate::engine::{Batches, Built, Host, Manifest, Plan, Store, build_on, sha256};
+use crate::engine::{Batches, Built, Host, Manifest, Plan, Store, build_on, sha256, targets_for};
 use crate::model::{Model, ModelInfo, Values};
 
 /// A network in TensorRT.
@@ -45,8 +45,8 @@ impl TensorRt {
         let Some(source) = manifest.source(path) else { return Err(refused) };
         let model = source.load()?;
         tracing::info!("{refused}: it is built again from {}", model.info.origin);
-        host.gpu()?;
-        let built = rebuilt(&manifest, &model)?;
+        let gpu = host.gpu()?;
+        let built = rebuilt(&manifest, &model, &gpu)?;
         if let Err(why) = built.write(path) {
             tracing::warn!("the engine that was built again is used, but not kept: {why}");
         }
@@ -74,7 +74,8 @@ impl TensorRt {
         }
         let minutes = if host.library.flavour() == Flavour::Rtx { "" } else { ", which may take minutes" };
         tracing::info!("{} builds an engine of {}{minutes}", host.library, model.info.origin);
-        let built = build_on(&host, model, &Plan::default(), &mut |_, _, _| {})?;
+        let plan = Plan { targets: targets_for(&gpu, host.library.flavour()), ..Plan::default() };
+        let built = build_on(&host, model, &plan, &mut |_, _, _| {})?;
         if let Some(path) = path
             && let Err(why) = built.write(&path)
         {
@@ -211,14 +212,15 @@ fn ports(manifest: &Manifest) -> Ports {
 }
 
 /// The same engine for the library and the GPU that are here.
-fn rebuilt(manifest: &Manifest, model: &Model) -> Result<Built, DeployError> {
+fn rebuilt(manifest: &Manifest, model: &Model, gpu: &Gpu) -> Result<Built, DeployError> {
+    let host = Host::to_build(&[])?;
     let onnx = Path::new(&model.info.origin).file_name();
     let plan = Plan {
         batch: model.info.batch.is_none().then_some(manifest.batch),
         onnx_file: onnx.map(|name| name.to_string_lossy().into_owned()),
-        ..Plan::default()
+        targets: targets_for(gpu, host.library.flavour()),
     };
-    build_on(&Host::to_build(&[])?, model, &plan, &mut |_, _, _| {})
+    build_on(&host, model, &plan, &mut |_, _, _| {})
 }
 
 /// Where an engine of a model is kept: one for each library and GPU.

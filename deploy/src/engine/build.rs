@@ -16,7 +16,7 @@ use crate::model::Model;
 pub struct Plan {
     /// Pictures a run. A network with a fixed batch has its own; one with any batch gets these, by default 1 to 32.
     pub batch: Option<Batches>,
-    /// GPUs that it is for, TensorRT-RTX only; none for all that it serves. Full TensorRT builds for the GPU here.
+    /// GPUs that it is for, TensorRT-RTX only; none for Ampere and later. Full TensorRT builds for the GPU here.
     pub targets: Vec<Capability>,
     /// Name of the model's file, where it is one beside which the engine will lie.
     pub onnx_file: Option<String>,

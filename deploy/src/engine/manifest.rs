@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use yf_tensorrt::Capability;
+use yf_tensorrt::{Capability, Flavour, Gpu};
 
 use super::store::{self, sha256};
 use crate::DeployError;
@@ -32,7 +32,7 @@ pub struct Manifest {
     pub version: String,
     /// The only GPU that it is for, by its name: full TensorRT measures on it.
     pub gpu: Option<String>,
-    /// Architectures that it is for, sm_86; empty for all that TensorRT-RTX serves.
+    /// Architectures that it is for, sm_86; empty for those that TensorRT-RTX builds for unasked, Ampere and later.
     pub targets: Vec<String>,
     /// fp16 or fp32, where the ONNX file says it.
     pub precision: Option<String>,
@@ -85,6 +85,15 @@ impl fmt::Display for Batches {
 }
 
 impl Manifest {
+    /// Which GPUs it is for, for people to read.
+    pub fn gpus(&self) -> String {
+        match (&self.gpu, self.targets.as_slice()) {
+            (Some(gpu), _) => gpu.clone(),
+            (None, []) => "Ampere and later".to_owned(),
+            (None, targets) => targets.join(", "),
+        }
+    }
+
     /// Where the manifest of an engine lies.
     pub fn path(engine: &Path) -> PathBuf {
         let mut name = OsString::from(engine);
@@ -167,7 +176,15 @@ impl Manifest {
             ));
         }
         let here = target(capability);
-        if self.targets.is_empty() || self.targets.contains(&here) {
+        if self.targets.is_empty() && (self.gpu.is_some() || capability >= LEAST) {
+            return Ok(());
+        }
+        if self.targets.is_empty() {
+            return Err(format!(
+                "was built for Ampere and later, and {name} is {here}: build it with --target {here}"
+            ));
+        }
+        if self.targets.contains(&here) {
             return Ok(());
         }
         let targets = self.targets.join(", ");
@@ -209,6 +226,15 @@ impl Manifest {
         let same = |path: &PathBuf| fs::read(path).is_ok_and(|bytes| sha256(&bytes) == self.onnx_sha256);
         named.into_iter().chain([usual]).find(same).map(ModelSource::Path)
     }
+}
+
+/// The least architecture that TensorRT-RTX builds for where it is told none.
+const LEAST: Capability = Capability { major: 8, minor: 0 };
+
+/// What TensorRT-RTX must be told to build for a GPU: nothing for those that it builds for anyway.
+pub(crate) fn targets_for(gpu: &Gpu, flavour: Flavour) -> Vec<Capability> {
+    let capability = gpu.capability();
+    if flavour == Flavour::Rtx && capability < LEAST { vec![capability] } else { Vec::new() }
 }
 
 /// An architecture as it is written: sm_86.

@@ -13,6 +13,7 @@ mod tests;
 pub(crate) use build::build_on;
 pub use build::{Built, Plan, build};
 pub(crate) use host::Host;
+pub(crate) use manifest::targets_for;
 pub use manifest::{Batches, Manifest};
 pub(crate) use store::{Store, sha256};
 pub use yf_tensorrt::Capability;

@@ -69,8 +69,12 @@ fn another_library_or_gpu_is_refused_by_a_sentence() {
     );
     let everywhere = Manifest { targets: Vec::new(), ..manifest.clone() };
     assert_eq!(everywhere.fits_gpu("L40S", sm(8, 9)), Ok(()));
+    let why = everywhere.fits_gpu("T4", sm(7, 5)).unwrap_err();
+    assert!(why.contains("Ampere and later, and T4 is sm_75") && why.contains("--target sm_75"), "{why}");
     let measured = Manifest { gpu: Some("A10".to_owned()), targets: Vec::new(), ..manifest };
     assert_eq!(measured.fits_gpu("A10", sm(8, 6)), Ok(()));
+    let old = Manifest { gpu: Some("T4".to_owned()), ..measured.clone() };
+    assert_eq!(old.fits_gpu("T4", sm(7, 5)), Ok(()));
     assert!(measured.fits_gpu("L4", sm(8, 9)).unwrap_err().contains("built on A10, and here is L4"));
 }
 

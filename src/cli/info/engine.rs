@@ -18,12 +18,7 @@ pub fn run(path: &Path, json: bool) -> Result<(), Failure> {
     let Manifest { library, version, precision, .. } = &manifest;
     output::line(format!("{}: {library} {version}, {:.1} MB", path.display(), bytes as f64 / 1e6))?;
     onnx::tensors(&manifest.model, &manifest.batch.to_string())?;
-    let gpus = match (&manifest.gpu, manifest.targets.as_slice()) {
-        (Some(gpu), _) => gpu.clone(),
-        (None, []) => format!("every GPU that {library} serves"),
-        (None, targets) => targets.join(", "),
-    };
-    output::line(format!("for     {gpus}"))?;
+    output::line(format!("for     {}", manifest.gpus()))?;
     output::line(format!("layers  {}", precision.as_deref().unwrap_or("as its ONNX file has them")))?;
     let from = manifest.onnx_file.as_deref().unwrap_or("weights, through ONNX in memory");
     output::line(format!("from    {from}, SHA-256 {}", manifest.onnx_sha256))
