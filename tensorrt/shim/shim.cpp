@@ -118,6 +118,15 @@ uint32_t network_flags() {
 #endif
 }
 
+// What earlier builds measured, or an empty one; none where none is to be kept.
+ITimingCache* timing_cache(IBuilderConfig& config, YfBuild const& what) {
+    if (!what.keep_timings) {
+        return nullptr;
+    }
+    ITimingCache* known = what.timings_size > 0 ? config.createTimingCache(what.timings, what.timings_size) : nullptr;
+    return known != nullptr ? known : config.createTimingCache(nullptr, 0);
+}
+
 void report(nvonnxparser::IParser& parser, YfBuild const& what) {
     for (int32_t i = 0; i < parser.getNbErrors(); ++i) {
         nvonnxparser::IParserError const* error = parser.getError(i);
@@ -158,7 +167,7 @@ int32_t build(void* logger_, YfBuild const* what_) {
     }
     Monitor monitor(what);
     config->setProgressMonitor(&monitor);
-    Owned<ITimingCache> timings(what.keep_timings ? config->createTimingCache(what.timings, what.timings_size) : nullptr);
+    Owned<ITimingCache> timings(timing_cache(*config, what));
     if (timings) {
         config->setTimingCache(*timings, false);
     }

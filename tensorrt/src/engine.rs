@@ -185,6 +185,9 @@ impl Context {
     /// TensorRT-RTX's finished kernels, for the next start; empty from full TensorRT.
     pub fn cache(&self) -> Vec<u8> {
         let mut content = Vec::new();
+        if self.engine.gpu.make_current().is_err() {
+            return content;
+        }
         // SAFETY: `keep` gets the vector, during the call.
         unsafe { (self.api().runtime_cache)(self.context, ptr::from_mut(&mut content).cast(), keep) };
         content
