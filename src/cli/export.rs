@@ -76,6 +76,7 @@ pub struct ExportArgs {
 
 /// Reads the weights, writes what was asked for, and says its name.
 pub fn run(args: ExportArgs) -> Result<(), Failure> {
+    args.check_out().or_arguments()?;
     let path = weights_path(args.weights.clone()).or_arguments()?;
     if path.extension().is_some_and(|extension| extension == "onnx") {
         let model = ModelSource::Path(path.clone()).load().or_arguments()?;
@@ -111,12 +112,17 @@ pub fn run(args: ExportArgs) -> Result<(), Failure> {
 }
 
 impl ExportArgs {
-    fn options(&self) -> Result<Options> {
+    /// There is a file for the name.
+    fn check_out(&self) -> Result<()> {
         if self.out.is_some() && !self.onnx && !self.engine.wanted() {
             bail!(
                 "-o names an ONNX file or an engine: add --onnx or --engine (--triton names a folder itself)"
             );
         }
+        Ok(())
+    }
+
+    fn options(&self) -> Result<Options> {
         let usual = Nms::default();
         let nms = Nms { conf: self.conf.unwrap_or(usual.conf), iou: self.iou.unwrap_or(usual.iou) };
         Ok(Options {
@@ -155,12 +161,17 @@ fn write(weights: &Weights, options: &Options, out: &Path, source: &Path) -> Res
     check_out(out, source).or_arguments()?;
     let bytes = yf_export::export_file(weights, options, out).map_err(whose)?;
     let (height, width) = options.imgsz.unwrap_or((weights.header.imgsz, weights.header.imgsz));
+    let batch = match (options.dynamic, options.batch) {
+        (true, _) => "any batch".to_owned(),
+        (false, 1) => "one pair a batch".to_owned(),
+        (false, pairs) => format!("{pairs} pairs a batch"),
+    };
     tracing::info!(
-        "{} for {} classes at {height}x{width}, {}, {} batch: {:.1} MB",
+        "{} for {} classes at {height}x{width}, {}, {}: {:.1} MB",
         weights.header.model,
         weights.header.names.len(),
         if options.fp16 { "fp16" } else { "fp32" },
-        if options.dynamic { "any" } else { "one pair a" },
+        batch,
         bytes as f64 / 1e6
     );
     output::line(out.display().to_string())

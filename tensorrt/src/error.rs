@@ -19,6 +19,9 @@ pub enum TensorRtError {
     /// There is no CUDA device, or it cannot be used.
     #[error("no CUDA device: {0}")]
     NoDevice(String),
+    /// There is a GPU, and the library does not run on it.
+    #[error("{0}")]
+    Unserved(String),
     /// A call to CUDA failed.
     #[error("CUDA: {call}: {why}")]
     Cuda {

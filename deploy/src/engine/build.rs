@@ -63,6 +63,11 @@ pub(crate) fn build_on(
 ) -> Result<Built, DeployError> {
     let refuse = |why: String| DeployError::Engine { path: PathBuf::from(&model.info.origin), why };
     let batch = batches(model, plan).map_err(refuse)?;
+    if let Some(why) =
+        host.gpu.as_ref().filter(|_| plan.targets.is_empty()).and_then(|gpu| host.unserved(gpu))
+    {
+        tracing::warn!("{why}: the engine is for other machines");
+    }
     let (store, timings) = (Store::of_user(), timings_name(host));
     let kept = timings.as_ref().map(|name| store.read(name)).unwrap_or_default();
     let request = Request {

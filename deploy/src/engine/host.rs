@@ -51,17 +51,21 @@ impl Host {
     /// The GPU, and that the library runs on it.
     ///
     /// # Errors
-    /// [`TensorRtError::NoDevice`] where there is none that will do.
+    /// [`TensorRtError::NoDevice`] where there is none, [`TensorRtError::Unserved`] where the library does not run on it.
     pub fn gpu(&self) -> Result<Arc<Gpu>, TensorRtError> {
         let gpu = match &self.gpu {
             Some(gpu) => Arc::clone(gpu),
             None => Arc::new(Gpu::first()?),
         };
-        let (flavour, version) = (self.library.flavour(), self.library.version());
-        match unserved(flavour, version, gpu.name(), gpu.capability()) {
-            Some(why) => Err(TensorRtError::NoDevice(why)),
+        match self.unserved(&gpu) {
+            Some(why) => Err(TensorRtError::Unserved(why)),
             None => Ok(gpu),
         }
+    }
+
+    /// Why the library does not run on a GPU, where that is known beforehand.
+    pub fn unserved(&self, gpu: &Gpu) -> Option<String> {
+        unserved(self.library.flavour(), self.library.version(), gpu.name(), gpu.capability())
     }
 }
 
@@ -72,13 +76,8 @@ fn libraries() -> Result<Vec<find::Library>, TensorRtError> {
 /// The newest TensorRT-RTX whose list of GPUs is known here; a newer one is asked itself.
 const KNOWN: (u32, u32) = (1, 7);
 
-/// Why a library does not run on a GPU, where that is known beforehand.
-pub(super) fn unserved(
-    flavour: Flavour,
-    version: Version,
-    gpu: &str,
-    capability: Capability,
-) -> Option<String> {
+/// As [`Host::unserved`].
+fn unserved(flavour: Flavour, version: Version, gpu: &str, capability: Capability) -> Option<String> {
     let known = flavour == Flavour::Rtx && (version.major, version.minor) <= KNOWN;
     (known && !RTX_TARGETS.contains(&capability)).then(|| {
         format!(
