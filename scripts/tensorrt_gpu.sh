@@ -4,7 +4,8 @@
 #   scripts/tensorrt_gpu.sh --weights best.safetensors --rgb DIR --ir DIR [--yf target/release/yf] [--runs 500]
 #
 # TensorRT is found as docs/tensorrt.md says (YF_TENSORRT_DIR), ONNX Runtime as usual (ORT_DYLIB_PATH or a Python package).
-# Every engine is run twice: the second start takes what the first has kept. Status 1 where detections differ.
+# Every engine is run twice: the second start takes what the first has kept. Status 1 where detections differ, or where an
+# engine is refused (--nms, of TensorRT-RTX).
 set -euo pipefail
 
 yf=target/release/yf; runs=500; weights=; rgb=; ir=

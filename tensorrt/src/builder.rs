@@ -3,6 +3,7 @@
 use std::ffi::{CString, c_char, c_void};
 use std::path::PathBuf;
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
 use crate::abi::{self, status};
 use crate::cuda::{Capability, Gpu};
@@ -102,6 +103,7 @@ pub fn build(
         refused,
         progress: stepped,
     };
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     library.logger.take();
     // SAFETY: everything `what` points at outlives the call, and the entries are those of the loaded libraries, whose
     // version the table was chosen by.
@@ -115,6 +117,9 @@ pub fn build(
         _ => Err(TensorRtError::Build(explain(status, &library.complaint()))),
     }
 }
+
+/// A build that begins while another runs is given the other's targets: TensorRT-RTX keeps them for the whole process.
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn check(library: &TensorRt, gpu: Option<&Gpu>, request: &Request<'_>) -> Result<(), TensorRtError> {
     match library.flavour() {
@@ -227,6 +232,9 @@ fn explain(status: i32, said: &str) -> String {
         _ if said.contains("Unable to load library") => "; put the folder that holds it on LD_LIBRARY_PATH",
         _ if said.contains("Turing") => {
             "; leave those GPUs (sm_75) out, and take --backend ort:cuda on them: TensorRT-RTX lacks what boxes are decoded with"
+        }
+        _ if said.contains("no runners that implement it") => {
+            "; this TensorRT has no kernel for that node: take --backend ort:cuda"
         }
         _ if said.contains("Could not find any implementation") => {
             "; TensorRT has no kernel for that node on this GPU: build without --fp16, or take --backend ort:cuda"

@@ -63,6 +63,11 @@ pub(crate) fn build_on(
 ) -> Result<Built, DeployError> {
     let refuse = |why: String| DeployError::Engine { path: PathBuf::from(&model.info.origin), why };
     let batch = batches(model, plan).map_err(refuse)?;
+    if model.info.suppressed.is_some() && host.library.flavour() == Flavour::Rtx {
+        let why =
+            "has suppression inside (--nms), for which TensorRT-RTX has no kernel: export it without --nms";
+        return Err(refuse(why.to_owned()));
+    }
     if let Some(why) =
         host.gpu.as_ref().filter(|_| plan.targets.is_empty()).and_then(|gpu| host.unserved(gpu))
     {
