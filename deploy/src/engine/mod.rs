@@ -16,7 +16,7 @@ pub(crate) use host::Host;
 pub(crate) use manifest::targets_for;
 pub use manifest::{Batches, Manifest};
 pub(crate) use store::{Store, sha256};
-pub use yf_tensorrt::{Capability, Flavour};
+pub use yf_tensorrt::Capability;
 
 /// How engines' files end.
 pub const EXTENSION: &str = "engine";
