@@ -7,6 +7,7 @@
 //!   is stretched: its smallest value becomes 0, its largest 255, picture by picture. Values within 8 bits are taken
 //!   as they are, and 8-bit pictures that were stored times 257 come back unchanged.
 //! - **Orientation**: the EXIF orientation is applied to either picture, as OpenCV does.
+//! - **Size**: a JPEG that is to be shrunk to a half or less is not decoded whole, see [`read_rgb_within`].
 //! - **Damage**: a truncated file is an error, never a picture with a grey rest. Damage that leaves a file whole, such
 //!   as a few wrong bytes within a JPEG's pixels, cannot always be told.
 
@@ -26,7 +27,7 @@ use image::ImageFormat;
 use crate::dataset::PairFiles;
 use crate::error::DataError;
 use crate::picture::{Pair, Picture};
-use crate::resize::{fit, resize};
+use crate::resize::{fit, resize, scaled_to_fit};
 
 /// How large a picture may be. What a file's header claims is checked before memory is taken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ pub fn read_pair(files: &PairFiles, limits: &Limits) -> Result<Pair, DataError> 
 }
 
 /// Reads a pair scaled so that its longer side is `long_side`, without padding; also says the size (width, height) of
-/// the RGB file. Each picture is resized once, from its own size.
+/// the RGB file. What is decoded and resized is that of [`read_pair_within`].
 ///
 /// # Errors
 /// As [`read_pair`].
@@ -106,14 +107,64 @@ pub fn read_pair_to_fit(
     limits: &Limits,
 ) -> Result<(Pair, (usize, usize)), DataError> {
     expect_infrared(files)?;
-    let rgb = read_rgb(&files.rgb, limits)?;
-    let source = rgb.size();
+    let (rgb, source) = read_rgb_within(&files.rgb, (long_side, long_side), limits)?;
     let size = fit(source, long_side);
-    let shrink = |picture| if source == size { picture } else { resize(&picture, size) };
-    let rgb = shrink(rgb);
-    let ir = read_ir(&files.ir, limits)?;
-    let ir = if ir.size() == size { ir } else { resize(&ir, size) };
+    let shrunk = |ir: Picture<1>| if ir.size() == size { ir } else { resize(&ir, size) };
+    let rgb = if rgb.size() == size { rgb } else { resize(&rgb, size) };
+    let ir = shrunk(ir_no_less(&read_file(&files.ir, limits)?, &files.ir, limits, size)?);
     Ok((Pair { rgb, ir }, source))
+}
+
+/// Reads both pictures of a pair, at the same time, that are to be scaled to fit `within` (width, height). Each may come
+/// smaller than its file, as [`read_rgb_within`] says, and in a size of its own. Also says the size of the RGB file.
+///
+/// # Errors
+/// As [`read_pair`].
+pub fn read_pair_within(
+    files: &PairFiles,
+    within: (usize, usize),
+    limits: &Limits,
+) -> Result<(Picture<3>, Picture<1>, (usize, usize)), DataError> {
+    expect_infrared(files)?;
+    let bytes = read_file(&files.rgb, limits)?;
+    let source = dimensions_of(&bytes, &files.rgb)?;
+    let size = scaled_to_fit(source, within);
+    let (rgb, ir) = rayon::join(
+        || rgb_no_less(&bytes, &files.rgb, limits, size),
+        || ir_no_less(&read_file(&files.ir, limits)?, &files.ir, limits, size),
+    );
+    Ok((rgb?, ir?, source))
+}
+
+/// Reads an RGB picture that is to be scaled to fit `within` (width, height), and says the size of the file.
+///
+/// A JPEG comes at a half, a quarter or an eighth of its size where that is not smaller than what it is to be scaled to:
+/// each pixel is then the mean of those that it stands for, and less was computed.
+///
+/// # Errors
+/// As [`read_rgb`].
+pub fn read_rgb_within(
+    path: &Path,
+    within: (usize, usize),
+    limits: &Limits,
+) -> Result<(Picture<3>, (usize, usize)), DataError> {
+    let bytes = read_file(path, limits)?;
+    let source = dimensions_of(&bytes, path)?;
+    Ok((rgb_no_less(&bytes, path, limits, scaled_to_fit(source, within))?, source))
+}
+
+/// As [`read_rgb_within`], an infrared picture.
+///
+/// # Errors
+/// As [`read_ir`].
+pub fn read_ir_within(
+    path: &Path,
+    within: (usize, usize),
+    limits: &Limits,
+) -> Result<(Picture<1>, (usize, usize)), DataError> {
+    let bytes = read_file(path, limits)?;
+    let source = dimensions_of(&bytes, path)?;
+    Ok((ir_no_less(&bytes, path, limits, scaled_to_fit(source, within))?, source))
 }
 
 /// A missing infrared picture is told as what it is, a pair of one.
@@ -157,11 +208,24 @@ fn dimensions_of(bytes: &[u8], path: &Path) -> Result<(usize, usize), DataError>
 /// # Errors
 /// As [`read_rgb`].
 pub fn decode_rgb(bytes: &[u8], path: &Path, limits: &Limits) -> Result<Picture<3>, DataError> {
+    rgb_no_less(bytes, path, limits, WHOLE)
+}
+
+/// Less than this is always less.
+const WHOLE: (usize, usize) = (usize::MAX, usize::MAX);
+
+/// A picture that may be smaller than its file, but on neither side smaller than `least`.
+fn rgb_no_less(
+    bytes: &[u8],
+    path: &Path,
+    limits: &Limits,
+    least: (usize, usize),
+) -> Result<Picture<3>, DataError> {
     match format_of(bytes, path)? {
         ImageFormat::Jpeg => {
             let jpeg = guarded(path, || jpeg::Jpeg::open(bytes))?;
             limits.check_size(path, jpeg.size)?;
-            guarded(path, || jpeg.rgb())
+            guarded(path, || jpeg.rgb(least))
         }
         format => {
             let size = guarded(path, || other::dimensions(bytes, format))?;
@@ -176,11 +240,21 @@ pub fn decode_rgb(bytes: &[u8], path: &Path, limits: &Limits) -> Result<Picture<
 /// # Errors
 /// As [`read_rgb`].
 pub fn decode_ir(bytes: &[u8], path: &Path, limits: &Limits) -> Result<Picture<1>, DataError> {
+    ir_no_less(bytes, path, limits, WHOLE)
+}
+
+/// As [`rgb_no_less`].
+fn ir_no_less(
+    bytes: &[u8],
+    path: &Path,
+    limits: &Limits,
+    least: (usize, usize),
+) -> Result<Picture<1>, DataError> {
     match format_of(bytes, path)? {
         ImageFormat::Jpeg => {
             let jpeg = guarded(path, || jpeg::Jpeg::open(bytes))?;
             limits.check_size(path, jpeg.size)?;
-            guarded(path, || jpeg.ir())
+            guarded(path, || jpeg.ir(least))
         }
         format => {
             let size = guarded(path, || other::dimensions(bytes, format))?;

@@ -1,6 +1,6 @@
-//! What is decoded and looked at together: a pair, or the one picture of a one-stream network.
+//! What is looked at together: a pair, or the one picture of a one-stream network.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use yf_data::dataset::PairFiles;
 use yf_data::decode::{Limits, read_ir, read_pair, read_rgb};
@@ -23,13 +23,12 @@ pub enum Pictures {
 }
 
 impl Pictures {
-    /// Reads a pair; the infrared picture is brought to the size of the RGB one.
-    pub(crate) fn read_pair(rgb: &Path, ir: &Path, limits: &Limits) -> Result<Self, DeployError> {
-        let files = PairFiles { rgb: rgb.to_owned(), ir: ir.to_owned(), labels: PathBuf::new() };
-        Ok(Self::Pair(read_pair(&files, limits)?))
+    /// Reads a pair whole; the infrared picture is brought to the size of the RGB one.
+    pub(crate) fn read_pair(files: &PairFiles, limits: &Limits) -> Result<Self, DeployError> {
+        Ok(Self::Pair(read_pair(files, limits)?))
     }
 
-    /// Reads a picture as one of the infrared camera, or of the RGB camera for any other modality.
+    /// Reads a picture whole, as one of the infrared camera, or of the RGB camera for any other modality.
     pub(crate) fn read_one(path: &Path, modality: Modality, limits: &Limits) -> Result<Self, DeployError> {
         Ok(match modality {
             Modality::Ir => Self::Ir(read_ir(path, limits)?),

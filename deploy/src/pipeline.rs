@@ -143,7 +143,10 @@ impl Pipeline {
             scope.spawn(move || network.run());
             // Where this ends early, `detected` goes, which ends the network's thread, which ends the readers.
             for (index, result) in detected {
-                match result.map(|(prepared, raw)| finish(&pairs[index], prepared, &raw, &info, &settings)) {
+                let finish = |(prepared, raw): (Prepared, Vec<f32>)| {
+                    finish(&pairs[index], reader.infrared_alone(), prepared, &raw, &info, &settings)
+                };
+                match result.map(finish) {
                     Err(error @ DeployError::Runtime { .. }) => return Err(error.into()),
                     Err(error) if settings.strict => return Err(error.into()),
                     result => on_result(result)?,
@@ -154,9 +157,10 @@ impl Pipeline {
     }
 }
 
-/// Suppression, and what the result says about its pair.
+/// Suppression, and what the result says about its pair, or about the one picture that is of the infrared camera or not.
 fn finish(
     files: &Files,
+    infrared_alone: bool,
     prepared: Prepared,
     raw: &[f32],
     info: &ModelInfo,
@@ -164,12 +168,11 @@ fn finish(
 ) -> PairResult {
     let Prepared { pictures, letterbox, mut ms } = prepared;
     let detections = timed(&mut ms.suppression, || detections(raw, info, &letterbox, &settings.suppression));
-    let (rgb, ir) = match (files, &pictures) {
-        (Files::Pair { rgb, ir }, _) => (Some(rgb.clone()), Some(ir.clone())),
-        (Files::One(path), Pictures::Ir(_)) => (None, Some(path.clone())),
-        (Files::One(path), _) => (Some(path.clone()), None),
+    let (rgb, ir) = match files {
+        Files::Pair { rgb, ir } => (Some(rgb.clone()), Some(ir.clone())),
+        Files::One(path) if infrared_alone => (None, Some(path.clone())),
+        Files::One(path) => (Some(path.clone()), None),
     };
-    let pictures = settings.keep_pictures.then_some(pictures);
     PairResult { rgb, ir, size: letterbox.source, detections, ms, pictures }
 }
 

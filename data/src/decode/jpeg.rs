@@ -1,4 +1,16 @@
-//! JPEG, decoded strictly and straight to the channels that are wanted.
+//! JPEG, decoded strictly, straight to the channels that are wanted and no larger than it is wanted.
+//!
+//! What cameras write is decoded by [`baseline`], which is faster and can shrink; everything else, and every file that
+//! it does not find whole, by `zune-jpeg`.
+
+mod baseline;
+mod colour;
+mod huffman;
+mod segments;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod transform;
 
 use image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;
@@ -37,19 +49,41 @@ impl<'a> Jpeg<'a> {
         Ok(Jpeg { bytes, strict, stored, colours, orientation, size: oriented_size(stored, orientation) })
     }
 
-    pub fn rgb(&self) -> Result<Picture<3>, String> {
-        Ok(oriented(self.decode(ColorSpace::RGB)?, self.orientation))
+    /// Whole, or divided by 2, 4 or 8 as far as neither side becomes smaller than `least`.
+    pub fn rgb(&self, least: (usize, usize)) -> Result<Picture<3>, String> {
+        let picture = match self.reduced(least) {
+            Some(picture) => picture,
+            None => self.decode(ColorSpace::RGB)?,
+        };
+        Ok(oriented(picture, self.orientation))
     }
 
-    pub fn ir(&self) -> Result<Picture<1>, String> {
-        let plane = match self.colours {
-            ColorSpace::Luma | ColorSpace::YCbCr => self.decode(ColorSpace::Luma)?,
-            _ => {
+    /// As [`Jpeg::rgb`].
+    pub fn ir(&self, least: (usize, usize)) -> Result<Picture<1>, String> {
+        let plane = match (self.reduced(least), self.colours) {
+            (Some(plane), _) => plane,
+            (None, ColorSpace::Luma | ColorSpace::YCbCr) => self.decode(ColorSpace::Luma)?,
+            (None, _) => {
                 let Picture { width, height, pixels } = self.decode::<3>(ColorSpace::RGB)?;
                 Picture { width, height, pixels: luma(&pixels, 3, |v| v.round() as u8) }
             }
         };
         Ok(oriented(plane, self.orientation))
+    }
+
+    fn reduced<const C: usize>(&self, least: (usize, usize)) -> Option<Picture<C>> {
+        let common = matches!(self.colours, ColorSpace::Luma | ColorSpace::YCbCr);
+        common.then(|| baseline::decode(self.bytes, self.stored, self.divisor(least))).flatten()
+    }
+
+    /// The largest divisor of both sides that leaves `least`, which is of the oriented picture.
+    fn divisor(&self, least: (usize, usize)) -> usize {
+        let enough = |side: usize, least: usize, divisor: usize| {
+            side.is_multiple_of(divisor) && side / divisor >= least
+        };
+        let fits =
+            |&divisor: &usize| enough(self.size.0, least.0, divisor) && enough(self.size.1, least.1, divisor);
+        [8, 4, 2].into_iter().find(fits).unwrap_or(1)
     }
 
     fn decode<const C: usize>(&self, colours: ColorSpace) -> Result<Picture<C>, String> {

@@ -123,6 +123,8 @@ fn truncated_files_are_errors_wherever_they_end() {
             let error = rgb(&bytes[..length]).map(|_| length).expect_err("truncated");
             assert!(error.to_string().starts_with("some/file: "), "{error}");
             assert!(ir(&bytes[..length]).is_err(), "{length} of {}", bytes.len());
+            let small = rgb_no_less(&bytes[..length], Path::new(FILE), &Limits::default(), (1, 1));
+            assert!(small.is_err(), "{length} of {}", bytes.len());
         }
     }
 }
@@ -218,6 +220,26 @@ fn infrared_comes_to_the_frame_of_rgb() {
 }
 
 #[test]
+fn a_jpeg_comes_no_larger_than_it_is_wanted() {
+    let folder = Folder::new();
+    let files = PairFiles {
+        rgb: folder.rgb("a.jpg", (96, 64), 0),
+        ir: folder.grey("b.jpg", (192, 128), 0),
+        labels: folder.path("a.txt"),
+    };
+    let limits = Limits::default();
+    let (rgb, ir, source) = read_pair_within(&files, (48, 48), &limits).expect("good");
+    assert_eq!((rgb.size(), ir.size(), source), ((48, 32), (48, 32), (96, 64)));
+    let (fitted, _) = read_pair_to_fit(&files, 48, &limits).expect("good");
+    assert_eq!((&fitted.rgb, &fitted.ir), (&rgb, &ir), "training sees what is deployed");
+    let (rgb, ir, _) = read_pair_within(&files, (50, 50), &limits).expect("good");
+    assert_eq!((rgb.size(), ir.size()), ((96, 64), (96, 64)), "never less than it is scaled to");
+    assert_eq!(read_rgb_within(&files.rgb, (13, 9), &limits).expect("good").0.size(), (24, 16));
+    assert_eq!(read_ir_within(&files.ir, (13, 9), &limits).expect("good").0.size(), (24, 16));
+    assert_eq!(read_rgb(&files.rgb, &limits).expect("good").size(), (96, 64));
+}
+
+#[test]
 fn a_missing_infrared_picture_is_told_as_such() {
     let folder = Folder::new();
     let rgb = folder.rgb("images/a.png", (6, 4), 0);
@@ -249,48 +271,4 @@ fn a_real_pair_is_what_the_reference_reads() {
     let differences = ["190003.jpg", "120270.jpg"].map(difference);
     // Two shades: OpenCV skips pixels where it shrinks, this crate does not.
     assert!(differences.iter().any(|(rgb, ir)| *rgb < 2.0 && *ir < 2.0), "{differences:?}");
-}
-
-/// `cargo test --release -p yf-data decode_speed -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement, not a check"]
-fn decode_speed() {
-    use std::time::Instant;
-
-    use crate::sample::Sample;
-
-    // As noisy as a camera's: a smooth picture decodes faster than a real one.
-    let noise = |x: u32, y: u32, c: u32| {
-        let grain = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503) ^ c.wrapping_mul(97))
-            .wrapping_mul(0x9E37_79B1)
-            >> 27;
-        (((x / 9 + y / 7 + c * 40) & 191) + grain) as u8
-    };
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = |name: &str| folder.path().join(name);
-    let files = PairFiles { rgb: file("rgb.jpg"), ir: file("ir.jpg"), labels: file("labels.txt") };
-    let picture = |grey: bool| {
-        let of = |x: u32, y: u32, c: u32| noise(x, y, if grey { 0 } else { c });
-        let pixels = (0..1280 * 1024).flat_map(|i: u32| [0, 1, 2].map(|c| of(i % 1280, i / 1280, c)));
-        Picture::<3> { width: 1280, height: 1024, pixels: pixels.collect() }
-    };
-    for (grey, path) in [(false, &files.rgb), (true, &files.ir)] {
-        let sampling = jpeg_encoder::SamplingFactor::F_2_2;
-        let bytes = crate::jpeg::compress(&picture(grey), 75, sampling, path).expect("compressed");
-        eprintln!("{}: {} kB", path.display(), bytes.len() / 1000);
-        std::fs::write(path, bytes).expect("written");
-    }
-    let limits = Limits::default();
-    let timed = |name: &str, work: &dyn Fn()| {
-        let started = Instant::now();
-        (0..40).for_each(|_| work());
-        eprintln!("{name:<28}{:6.2} ms", started.elapsed().as_secs_f64() * 25.0);
-    };
-    for _ in 0..2 {
-        timed("RGB", &|| drop(read_rgb(&files.rgb, &limits).expect("good")));
-        timed("infrared", &|| drop(read_ir(&files.ir, &limits).expect("good")));
-        timed("pair, resized", &|| drop(read_pair_to_fit(&files, 640, &limits).expect("good")));
-        let (pair, source) = read_pair_to_fit(&files, 640, &limits).expect("good");
-        timed("words of a pair", &|| drop(Sample::new(&pair, source)));
-    }
 }

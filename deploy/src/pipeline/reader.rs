@@ -1,9 +1,11 @@
 //! Files become what a network's inputs are made of.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use yf_data::decode::Limits;
+use yf_data::dataset::PairFiles;
+use yf_data::decode::{Limits, read_ir_within, read_pair_within, read_rgb_within};
 use yf_data::letterbox::{BORDER, Letterbox, write_ir, write_rgb};
+use yf_data::picture::Picture;
 
 use super::{Settings, Stages, timed};
 use crate::DeployError;
@@ -47,11 +49,23 @@ impl Tensors {
     }
 }
 
-/// Decoded pictures whose tensors are filled.
+/// What is known of pictures once their tensors are filled.
 pub(crate) struct Prepared {
-    pub pictures: Pictures,
+    /// The whole pictures, where they are to be kept.
+    pub pictures: Option<Pictures>,
+    /// Where the pictures lie within the network's input.
     pub letterbox: Letterbox,
+    /// Time so far.
     pub ms: Stages,
+}
+
+/// Pictures that are about to be letterboxed: each as large as its file, or smaller but not too small.
+#[derive(Default)]
+struct Decoded {
+    rgb: Option<Picture<3>>,
+    ir: Option<Picture<1>>,
+    /// Size of the RGB file, or of the only one.
+    source: (usize, usize),
 }
 
 /// Turns files into tensors.
@@ -62,6 +76,7 @@ pub(crate) struct Reader {
     size: (usize, usize),
     modality: Modality,
     limits: Limits,
+    keep_pictures: bool,
 }
 
 impl Reader {
@@ -77,6 +92,7 @@ impl Reader {
             size: (info.width, info.height),
             modality,
             limits: settings.limits,
+            keep_pictures: settings.keep_pictures,
         }
     }
 
@@ -89,16 +105,23 @@ impl Reader {
         }
     }
 
+    /// Whether a picture that is alone is one of the infrared camera.
+    pub(crate) fn infrared_alone(&self) -> bool {
+        self.modality == Modality::Ir
+    }
+
     /// Decodes what a network sees together and fills the tensors with it.
     pub(crate) fn prepare(&self, files: &Files, tensors: &mut Tensors) -> Result<Prepared, DeployError> {
         let mut ms = Stages::default();
-        let pictures = timed(&mut ms.decode, || self.read(files))?;
-        let letterbox = Letterbox::new(pictures.size(), self.size);
-        timed(&mut ms.letterbox, || self.fill(&pictures, &letterbox, tensors));
+        let decoded = timed(&mut ms.decode, || self.decode(files))?;
+        let letterbox = Letterbox::new(decoded.source, self.size);
+        timed(&mut ms.letterbox, || self.fill(&decoded, &letterbox, tensors));
+        let pictures = if self.keep_pictures { Some(self.whole(files)?) } else { None };
         Ok(Prepared { pictures, letterbox, ms })
     }
 
-    fn read(&self, files: &Files) -> Result<Pictures, DeployError> {
+    /// Decodes no more than the network's input needs, whether pictures are kept or not: what is found is the same.
+    fn decode(&self, files: &Files) -> Result<Decoded, DeployError> {
         let refused = |why: &str| {
             let path = files.first().to_owned();
             Err(DeployError::Pairing { path, why: why.to_owned() })
@@ -107,24 +130,36 @@ impl Reader {
             (_, Inputs::Single) if self.channels == [1] && self.modality != Modality::Ir => {
                 refused("is a colour picture, but the network takes one grey plane: show it infrared")
             }
-            (Files::Pair { rgb, ir }, _) => Pictures::read_pair(rgb, ir, &self.limits),
-            (Files::One(path), Inputs::Single) => Pictures::read_one(path, self.modality, &self.limits),
+            (Files::Pair { rgb, ir }, _) => {
+                let (rgb, ir, source) = read_pair_within(&pair_files(rgb, ir), self.size, &self.limits)?;
+                Ok(Decoded { rgb: Some(rgb), ir: Some(ir), source })
+            }
+            (Files::One(path), Inputs::Single) if self.infrared_alone() => {
+                let (ir, source) = read_ir_within(path, self.size, &self.limits)?;
+                Ok(Decoded { ir: Some(ir), source, ..Decoded::default() })
+            }
+            (Files::One(path), Inputs::Single) => {
+                let (rgb, source) = read_rgb_within(path, self.size, &self.limits)?;
+                Ok(Decoded { rgb: Some(rgb), source, ..Decoded::default() })
+            }
             (Files::One(_), Inputs::Pair) => {
                 refused("is one picture, but the network takes two: an RGB and an infrared one")
             }
         }
     }
 
+    fn whole(&self, files: &Files) -> Result<Pictures, DeployError> {
+        match files {
+            Files::Pair { rgb, ir } => Pictures::read_pair(&pair_files(rgb, ir), &self.limits),
+            Files::One(path) => Pictures::read_one(path, self.modality, &self.limits),
+        }
+    }
+
     /// Frames the pictures that the network sees; the one that it is not shown is nothing but border.
-    fn fill(&self, pictures: &Pictures, letterbox: &Letterbox, tensors: &mut Tensors) {
-        let (rgb, ir) = match pictures {
-            Pictures::Pair(pair) => (Some(&pair.rgb), Some(&pair.ir)),
-            Pictures::Rgb(picture) => (Some(picture), None),
-            Pictures::Ir(picture) => (None, Some(picture)),
-        };
+    fn fill(&self, decoded: &Decoded, letterbox: &Letterbox, tensors: &mut Tensors) {
         let seen = |camera| self.modality == Modality::Both || self.modality == camera;
-        let rgb = rgb.filter(|_| seen(Modality::Rgb));
-        let ir = ir.filter(|_| seen(Modality::Ir));
+        let rgb = decoded.rgb.as_ref().filter(|_| seen(Modality::Rgb));
+        let ir = decoded.ir.as_ref().filter(|_| seen(Modality::Ir));
         // A one-stream network has its picture in the first place, whichever camera's it is.
         let infrared = if self.inputs == Inputs::Pair { 1 } else { 0 };
         let plane = self.size.0 * self.size.1;
@@ -152,6 +187,10 @@ impl Reader {
             }
         }
     }
+}
+
+fn pair_files(rgb: &Path, ir: &Path) -> PairFiles {
+    PairFiles { rgb: rgb.to_owned(), ir: ir.to_owned(), labels: PathBuf::new() }
 }
 
 fn blank(pixels: &mut Vec<u8>, len: usize) {
