@@ -4,8 +4,11 @@
 //! it does not find whole, by `zune-jpeg`.
 
 mod baseline;
+mod coefficients;
 mod colour;
+mod enlarge;
 mod huffman;
+mod plane;
 mod segments;
 mod stream;
 #[cfg(test)]

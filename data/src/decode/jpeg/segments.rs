@@ -85,16 +85,14 @@ fn read_frame(segment: &[u8]) -> Option<Frame> {
     if precision != 8 || width == 0 || height == 0 || !matches!(count, 1 | 3) || described.len() != count {
         return None;
     }
-    let component = |&[id, sampling, quantiser]: &[u8; 3]| Component {
-        id,
+    let component = |&[id, sampling, quantiser]: &[u8; 3]| {
         // A scan of one component is not interleaved, whatever it says.
-        blocks: if count == 1 { (1, 1) } else { (usize::from(sampling >> 4), usize::from(sampling & 15)) },
-        quantiser,
-        steps: [0; 64],
-        dc: None,
-        ac: None,
+        let sampling = if count == 1 { 0x11 } else { sampling };
+        let blocks = (usize::from(sampling >> 4), usize::from(sampling & 15));
+        let allowed = (1..=4).contains(&blocks.0) && (1..=4).contains(&blocks.1);
+        allowed.then(|| Component { id, blocks, quantiser, steps: [0; 64], dc: None, ac: None })
     };
-    Some(((width, height), described.iter().map(component).collect()))
+    Some(((width, height), described.iter().map(component).collect::<Option<_>>()?))
 }
 
 /// The tables that segments have defined so far, by number.
