@@ -10,11 +10,12 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use yf_data::DataError;
-use yf_data::dataset::{DataSet, PairFiles, Split};
-use yf_data::decode::{Limits, decode_ir, decode_rgb, read_pair, read_pair_to_fit};
+use yf_data::dataset::{DataSet, Split};
+use yf_data::decode::{
+    Limits, read_ir, read_ir_within, read_pair_to_fit, read_pair_within, read_rgb, read_rgb_within,
+};
 use yf_data::letterbox::{Letterbox, write_ir, write_rgb};
 use yf_data::loader::Sample;
-use yf_data::resize::{fit, resize};
 use yf_data::synth::{SynthPlan, synthesise};
 
 const PAIRS: usize = 12;
@@ -34,30 +35,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{width}x{height} to {side}, {} kB a pair; ms a pair", report.bytes / 1000 / PAIRS as u64);
 
     let limits = Limits::default();
-    let target = (side, side);
-    let whole = |files: &PairFiles| read_pair(files, &limits);
-    stage("RGB, whole", &pairs, |files| {
-        decode_rgb(&std::fs::read(&files.rgb).unwrap_or_default(), &files.rgb, &limits)
-    })?;
-    stage("infrared, whole", &pairs, |files| {
-        decode_ir(&std::fs::read(&files.ir).unwrap_or_default(), &files.ir, &limits)
-    })?;
-    let kept = pairs.iter().map(whole).collect::<Result<Vec<_>, DataError>>()?;
-    stage("RGB and infrared resized", &kept, |pair| {
-        let size = fit(pair.size(), side);
-        Ok((resize(&pair.rgb, size), resize(&pair.ir, size)))
-    })?;
-    stage("decoded to fit", &pairs, |files| read_pair_to_fit(files, side, &limits))?;
-    stage("decoded to fit, as a sample", &pairs, |files| {
+    let within = (side, side);
+    stage("RGB, whole", &pairs, |files| read_rgb(&files.rgb, &limits))?;
+    stage("infrared, whole", &pairs, |files| read_ir(&files.ir, &limits))?;
+    stage("RGB, no larger than needed", &pairs, |files| read_rgb_within(&files.rgb, within, &limits))?;
+    stage("infrared, no larger than needed", &pairs, |files| read_ir_within(&files.ir, within, &limits))?;
+    stage("training: fitted", &pairs, |files| read_pair_to_fit(files, side, &limits))?;
+    stage("training: fitted, as a sample", &pairs, |files| {
         let (pair, source) = read_pair_to_fit(files, side, &limits)?;
         Ok(Sample::new(&pair, source))
     })?;
+    stage("deployment: both at once", &pairs, |files| read_pair_within(files, within, &limits))?;
+    let decoded = pairs.iter().map(|files| read_pair_within(files, within, &limits));
+    let decoded = decoded.collect::<Result<Vec<_>, DataError>>()?;
     let mut planes = (vec![0.0; 3 * side * side], vec![0.0; 3 * side * side]);
     let mut framed = (Vec::new(), Vec::new());
-    stage("letterbox and planes", &kept, |pair| {
-        let letterbox = Letterbox::new(pair.size(), target);
-        letterbox.frame_into(&pair.rgb, &mut framed.0);
-        letterbox.frame_into(&pair.ir, &mut framed.1);
+    stage("deployment: letterbox", &decoded, |(rgb, ir, source)| {
+        let letterbox = Letterbox::new(*source, within);
+        letterbox.frame_into(rgb, &mut framed.0);
+        letterbox.frame_into(ir, &mut framed.1);
+        Ok(())
+    })?;
+    stage("deployment: planes of floats", &decoded, |_| {
         write_rgb(&framed.0, &mut planes.0);
         write_ir(&framed.1, &mut planes.1);
         Ok(())
@@ -79,6 +78,6 @@ fn stage<T, R>(
             *best = best.min(started.elapsed().as_secs_f64() * 1e3);
         }
     }
-    println!("{name:<30}{:7.2}", best.iter().sum::<f64>() / best.len() as f64);
+    println!("{name:<34}{:7.2}", best.iter().sum::<f64>() / best.len() as f64);
     Ok(())
 }

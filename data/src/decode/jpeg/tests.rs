@@ -154,7 +154,7 @@ fn damage_is_no_panic_and_nothing_is_taken_for_whole_that_the_other_decoder_refu
     let (mut refused, mut taken) = (0, 0);
     for form in [PLAIN, Form { restart: 2, ..PLAIN }, Form { grey: true, optimised: true, ..PLAIN }] {
         let good = file(form);
-        for _ in 0..400 {
+        for _ in 0..150 {
             let mut bytes = good.clone();
             for _ in 0..1 + random.bits() % 3 {
                 let at = 2 + random.bits() as usize % (bytes.len() - 4);
@@ -180,5 +180,5 @@ fn damage_is_no_panic_and_nothing_is_taken_for_whole_that_the_other_decoder_refu
             }
         }
     }
-    assert!(refused > 100 && taken > 100, "{refused} refused, {taken} taken");
+    assert!(refused > 40 && taken > 40, "{refused} refused, {taken} taken");
 }
