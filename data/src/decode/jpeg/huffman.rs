@@ -165,8 +165,14 @@ mod tests {
         Codes::new(&counts, &[0x03, 0x00, 0x21, 0x0a], differences).expect("fewer codes than bits")
     }
 
-    fn next(codes: &Codes, bits: u64, count: u32) -> Option<Coefficient> {
-        codes.next(bits << (64 - count))
+    /// Bits as they come, the first of them highest.
+    fn aligned(bits: &str) -> u64 {
+        let digits = bits.replace(' ', "");
+        u64::from_str_radix(&digits, 2).expect("digits") << (64 - digits.len())
+    }
+
+    fn next(codes: &Codes, bits: &str) -> Option<Coefficient> {
+        codes.next(aligned(bits))
     }
 
     fn of(bits: u32, zeros: usize, value: i32) -> Option<Coefficient> {
@@ -176,28 +182,28 @@ mod tests {
     #[test]
     fn a_code_has_its_value_behind_it() {
         let codes = codes(false);
-        assert_eq!(next(&codes, 0b00_101, 5), of(5, 0, 5));
-        assert_eq!(next(&codes, 0b00_010, 5), of(5, 0, -5));
-        assert_eq!(next(&codes, 0b100_0, 4), of(4, 2, -1));
-        assert_eq!(next(&codes, 0b01, 2), of(2, END, 0));
-        assert_eq!(next(&codes, 0b1010_0000_0000_0000 << 10 | 0x3ff, 26), of(26, 0, 1023));
-        assert_eq!(next(&codes, 0xffff, 16), None);
-        assert_eq!(next(&self::codes(true), 0b01, 2), of(2, 0, 0));
-        assert_eq!(next(&self::codes(true), 0b100, 3), None, "zeros before a first coefficient");
+        assert_eq!(next(&codes, "00 101"), of(5, 0, 5));
+        assert_eq!(next(&codes, "00 010"), of(5, 0, -5));
+        assert_eq!(next(&codes, "100 0"), of(4, 2, -1));
+        assert_eq!(next(&codes, "01"), of(2, END, 0));
+        assert_eq!(next(&codes, "1010000000000000 1111111111"), of(26, 0, 1023));
+        assert_eq!(next(&codes, "1111111111111111"), None);
+        assert_eq!(next(&self::codes(true), "01"), of(2, 0, 0));
+        assert_eq!(next(&self::codes(true), "100"), None, "zeros before a first coefficient");
     }
 
     #[test]
     fn a_look_finds_two() {
         let codes = codes(false);
-        let found = |bits: u64, count: u32| {
-            let look = look(codes.looks().expect("made"), bits << (64 - count));
+        let found = |bits: &str| {
+            let look = look(codes.looks().expect("made"), aligned(bits));
             (look.bits(), look.places(), look.values(), look.advance())
         };
-        assert_eq!(found(0b00_101_100_0, 9), (9, [0, 3], [5, -1], 4));
-        assert_eq!(found(0b100_1_01, 6), (6, [2, 2], [1, 0], 3 + END));
-        assert_eq!(found(0b01_00_111, 7), (2, [0, 0], [0, 0], END), "what follows is of the next block");
-        assert_eq!(found(0b00_101_00_110_00_111, 15), (10, [0, 1], [5, 6], 2));
-        assert_eq!(found(0xffff, 16).3, 64);
+        assert_eq!(found("00 101 100 0"), (9, [0, 3], [5, -1], 4));
+        assert_eq!(found("100 1 01"), (6, [2, 2], [1, 0], 3 + END));
+        assert_eq!(found("01 00 111"), (2, [0, 0], [0, 0], END), "what follows is of the next block");
+        assert_eq!(found("00 101 00 110 00 111"), (10, [0, 1], [5, 6], 2));
+        assert_eq!(found("1111111111111111").3, 64);
     }
 
     #[test]

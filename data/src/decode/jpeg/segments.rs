@@ -90,7 +90,7 @@ fn read_frame(segment: &[u8]) -> Option<Frame> {
         let sampling = if count == 1 { 0x11 } else { sampling };
         let blocks = (usize::from(sampling >> 4), usize::from(sampling & 15));
         let allowed = (1..=4).contains(&blocks.0) && (1..=4).contains(&blocks.1);
-        allowed.then(|| Component { id, blocks, quantiser, steps: [0; 64], dc: None, ac: None })
+        allowed.then_some(Component { id, blocks, quantiser, steps: [0; 64], dc: None, ac: None })
     };
     Some(((width, height), described.iter().map(component).collect::<Option<_>>()?))
 }

@@ -155,6 +155,7 @@ pub fn byte(sample: f32) -> u8 {
 /// A transform of `N` slots, `step` apart from `first` on, in place and in all lanes.
 #[inline(always)]
 fn pass<const N: usize>(slots: &mut [[f32; LANES]; 64], first: usize, step: usize) {
+    #[allow(clippy::needless_range_loop, reason = "a lane goes through many slots")]
     for lane in 0..LANES {
         let at = |i: usize| (first + i * step) & 63;
         let mut s = [0.0; N];
