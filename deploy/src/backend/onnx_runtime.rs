@@ -203,7 +203,8 @@ fn session(
     if provider != Provider::Cpu {
         builder = refuse_the_processor(builder)?;
     }
-    let cuda = || ep::CUDA::default().with_tf32(false).with_prefer_nhwc(true);
+    // Where TF32 is forbidden, ONNX Runtime keeps half precision off the tensor cores as well.
+    let cuda = || ep::CUDA::default().with_tf32(is_half(info)).with_prefer_nhwc(true);
     builder = match provider {
         Provider::Cpu => builder,
         Provider::Cuda => {
@@ -231,10 +232,14 @@ fn refuse_the_processor(builder: SessionBuilder) -> ort::Result<SessionBuilder> 
     Ok(builder.with_disable_cpu_fallback()?)
 }
 
+/// Whether a model of ours computes in half precision.
+fn is_half(info: &ModelInfo) -> bool {
+    info.metadata.get("yf.precision").is_some_and(|precision| precision == "fp16")
+}
+
 /// Engines are kept between starts: building one takes minutes.
 fn tensorrt(info: &ModelInfo) -> ep::TensorRT {
-    let half = info.metadata.get("yf.precision").is_some_and(|precision| precision == "fp16");
-    let tensorrt = ep::TensorRT::default().with_fp16(half);
+    let tensorrt = ep::TensorRT::default().with_fp16(is_half(info));
     match library::cache().map(|cache| cache.join("yf/tensorrt")) {
         Some(folder) if std::fs::create_dir_all(&folder).is_ok() => {
             let folder = folder.display();
