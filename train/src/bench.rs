@@ -11,17 +11,23 @@ use crate::Error;
 use crate::distributed::{self, World};
 use crate::feed::Batch;
 use crate::flight::IN_FLIGHT;
-use crate::learner::{Learner, Losses};
+use crate::learner::{self, Learner, Losses};
 use crate::output;
 use crate::schedule::{Rates, Schedule};
 use crate::setup::Setup;
-use crate::torch;
+use crate::torch::{self, Device, Kind, Tensor, TorchError};
 
 /// Steps on one batch before anything is timed: kernels are chosen, the step is recorded.
 const WARM_UP: usize = 8;
 
 /// Steps of the breakdown by stage, which waits for the device after each and so is not the speed of a run.
 const STAGED: usize = 20;
+/// Pairs that are read on one thread.
+const READ: usize = 16;
+/// Side of the square matrices whose product tells what the device can do at most, on a GPU and on a CPU.
+const SIDE: (i64, i64) = (8192, 1024);
+/// Products that are timed.
+const PRODUCTS: usize = 10;
 
 /// What a measurement found. Stages are milliseconds a batch.
 #[derive(Debug, Serialize)]
@@ -40,12 +46,24 @@ struct Report {
     resident_pairs_per_s: f64,
     /// The second over the third.
     ratio: f64,
+    /// One pair on one thread; from the disk cache where there is one.
+    decode_ms_per_pair: f64,
     wait_ms: f64,
+    transfer_ms: f64,
     augment_ms: f64,
+    /// Forward, loss and backward as they are run.
     gradient_ms: f64,
     step_ms: f64,
+    /// Forward, loss and backward launched operation by operation.
+    eager_forward_ms: f64,
+    eager_loss_ms: f64,
+    eager_backward_ms: f64,
     /// Tera-operations a second end to end; a training step counts as three forward passes.
     tflops: f64,
+    /// Tera-operations a second of a product of large matrices in the same precision.
+    matmul_tflops: f64,
+    /// Model-FLOP utilisation: the first over the second.
+    mfu: f64,
     peak_memory_gb: f64,
 }
 
@@ -74,9 +92,13 @@ fn bench_in(world: &World, plan: &BenchPlan) -> Result<(), Error> {
     let pairs_per_s = stopwatch.steps(1, plan.steps)? * ranks;
     let peak = torch::peak_memory(setup.device);
     let stages = stopwatch.stages()?;
+    let decode = setup.feed.seconds_to_read(READ)?;
+    let matmul = matmul_tflops(setup.device, learner::precision(plan.train.recipe.amp, setup.device))?;
+    let matmul = matmul * ranks;
     if !world.is_main() {
         return Ok(());
     }
+    let tflops = 3.0 * cost::of(&setup.graph).gflops() * pairs_per_s / 1e3;
     let report = Report {
         model: setup.network.name().to_owned(),
         device: match world.size() {
@@ -91,11 +113,18 @@ fn bench_in(world: &World, plan: &BenchPlan) -> Result<(), Error> {
         pairs_per_s,
         resident_pairs_per_s: resident,
         ratio: pairs_per_s / resident,
-        wait_ms: stages[0],
-        augment_ms: stages[1],
-        gradient_ms: stages[2],
-        step_ms: stages[3],
-        tflops: 3.0 * cost::of(&setup.graph).gflops() * pairs_per_s / 1e3,
+        decode_ms_per_pair: decode * 1e3,
+        wait_ms: stages.wait,
+        transfer_ms: stages.transfer,
+        augment_ms: stages.augment,
+        gradient_ms: stages.gradient,
+        step_ms: stages.step,
+        eager_forward_ms: stages.eager[0],
+        eager_loss_ms: stages.eager[1],
+        eager_backward_ms: stages.eager[2],
+        tflops,
+        matmul_tflops: matmul,
+        mfu: tflops / matmul,
         peak_memory_gb: peak as f64 / 1e9,
     };
     print(&report, plan.json);
@@ -150,25 +179,29 @@ impl Stopwatch<'_> {
         Ok((batch.labels.len() * self.plan.steps) as f64 / started.elapsed().as_secs_f64())
     }
 
-    /// Milliseconds a batch of waiting for decoded pairs, augmentation, gradients and the optimizer, each to its end on
-    /// the device.
-    fn stages(&mut self) -> Result<[f64; 4], Error> {
-        let mut sums = [0.0; 4];
+    /// Milliseconds a batch of every stage, each to its end on the device.
+    fn stages(&mut self) -> Result<Stages, Error> {
+        let mut sums = Stages::default();
         let mut feed = self.setup.feed.epoch(2, self.setup.augmentation.clone());
         let mut done = 0;
         while done < STAGED {
             let started = Instant::now();
             let Some(decoded) = feed.next() else { break };
             let decoded = decoded?;
-            sums[0] += started.elapsed().as_secs_f64();
+            sums.wait += started.elapsed().as_secs_f64();
+            sums.transfer += self.setup.feed.seconds_to_send(&decoded)?;
             let (batch, augment) =
                 self.timed(|s| Ok(s.setup.feed.batch(decoded, s.plan.train.modality)?))?;
-            let ((), gradient) = self.timed(|s| s.gradient(&batch))?;
-            let ((), step) = self.timed(Self::optimize)?;
-            [augment, gradient, step].iter().zip(&mut sums[1..]).for_each(|(time, sum)| *sum += time);
+            sums.augment += augment;
+            sums.gradient += self.timed(|s| s.gradient(&batch))?.1;
+            sums.step += self.timed(Self::optimize)?.1;
+            let inputs = batch.inputs(&self.setup.graph, self.plan.train.modality)?;
+            let eager = self.learner.stages(&inputs, &batch.targets)?;
+            sums.eager.iter_mut().zip(eager).for_each(|(sum, time)| *sum += time);
+            self.optimize()?;
             done += 1;
         }
-        Ok(sums.map(|sum| sum * 1e3 / done.max(1) as f64))
+        Ok(sums.scaled(1e3 / done.max(1) as f64))
     }
 
     fn gradient(&mut self, batch: &Batch) -> Result<(), Error> {
@@ -202,6 +235,43 @@ impl Stopwatch<'_> {
     }
 }
 
+/// Stages of a batch, in seconds or milliseconds.
+#[derive(Default)]
+struct Stages {
+    wait: f64,
+    transfer: f64,
+    augment: f64,
+    gradient: f64,
+    step: f64,
+    eager: [f64; 3],
+}
+
+impl Stages {
+    fn scaled(self, by: f64) -> Self {
+        Stages {
+            wait: self.wait * by,
+            transfer: self.transfer * by,
+            augment: self.augment * by,
+            gradient: self.gradient * by,
+            step: self.step * by,
+            eager: self.eager.map(|time| time * by),
+        }
+    }
+}
+
+/// What the device can do at most: tera-operations a second of a product of large matrices.
+fn matmul_tflops(device: Device, kind: Option<Kind>) -> Result<f64, Error> {
+    let side = if device.is_cuda() { SIDE.0 } else { SIDE.1 };
+    let matrix = Tensor::rand([side, side], (Kind::Float, device)).to_kind(kind.unwrap_or(Kind::Float));
+    let product = || matrix.f_matmul(&matrix).map_err(TorchError::from).map(drop);
+    (0..2).try_for_each(|_| product())?;
+    torch::synchronize(device)?;
+    let started = Instant::now();
+    (0..PRODUCTS).try_for_each(|_| product())?;
+    torch::synchronize(device)?;
+    Ok(2.0 * (side as f64).powi(3) * PRODUCTS as f64 / started.elapsed().as_secs_f64() / 1e12)
+}
+
 fn print(report: &Report, json: bool) {
     if json {
         output::line(&serde_json::to_string(report).unwrap_or_default());
@@ -215,17 +285,26 @@ fn print(report: &Report, json: bool) {
         "network on one batch  {:9.1} pairs/s  (ratio {:.2})",
         report.resident_pairs_per_s, report.ratio
     ));
+    output::line(&format!("{:<22}{:9.2} ms a pair on one thread", "decoding", report.decode_ms_per_pair));
     let stages = [
         ("waiting for pairs", report.wait_ms),
+        ("transfer", report.transfer_ms),
         ("augmentation", report.augment_ms),
         ("gradients", report.gradient_ms),
         ("optimizer", report.step_ms),
+        ("eager: forward", report.eager_forward_ms),
+        ("eager: loss", report.eager_loss_ms),
+        ("eager: backward", report.eager_backward_ms),
     ];
     for (name, ms) in stages {
         output::line(&format!("{name:<22}{ms:9.2} ms a batch"));
     }
     output::line(&format!(
-        "{:<22}{:9.2} TFLOP/s, peak memory {:.2} GB",
-        "rate", report.tflops, report.peak_memory_gb
+        "{:<22}{:9.2} TFLOP/s, {:.1} % of a matrix product's {:.0} TFLOP/s",
+        "rate",
+        report.tflops,
+        100.0 * report.mfu,
+        report.matmul_tflops
     ));
+    output::line(&format!("{:<22}{:9.2} GB", "peak memory", report.peak_memory_gb));
 }

@@ -1,5 +1,8 @@
 //! One network being trained: forward, loss, backward, and every so many batches a step.
 
+use std::cell::RefCell;
+use std::time::Instant;
+
 use yf_models::graph::{Graph, Head};
 use yf_plan::{AmpKind, Recipe};
 
@@ -210,49 +213,50 @@ impl Learner {
         rates: &Rates,
     ) -> Result<Losses, TorchError> {
         let last = self.pending + 1 >= rates.accumulate;
-        let reducer = self.reducer.as_ref().filter(|_| last);
-        let Learner {
-            executor,
-            loss,
-            auxiliary,
-            scaler,
-            parameters,
-            ema,
-            autocast,
-            device,
-            recordings,
-            world,
-            ..
-        } = self;
-        let work = |inputs: &[Tensor], targets: &Targets| {
-            reducer.map_or(Ok(()), Reducer::before_forward)?;
-            let maps = {
-                let _autocast = Autocast::enter(*device, *autocast)?;
-                executor.forward(inputs, Mode::Train)?
-            };
-            let (own, mut others) = maps.split_at(loss.strides.len());
-            let divided = |loss: &Loss, maps: &[Tensor]| {
-                let sums = loss.sums(maps, targets);
-                world.sum(&sums.totals)?;
-                Ok::<_, TorchError>(sums.divided_by(&sums.totals))
-            };
-            let losses = divided(loss, own)?;
-            let mut total = losses.total.shallow_clone();
-            for helper in &auxiliary.0 {
-                let (maps, rest) = others.split_at(helper.strides.len());
-                total += divided(helper, maps)?.total * auxiliary.1;
-                others = rest;
-            }
-            reducer.map_or(Ok(()), Reducer::before_backward)?;
-            scaler.scale(&total).f_backward()?;
-            world.sum(&losses.parts)?;
-            // Running statistics that a bad batch has spoilt are taken back from the average.
-            parameters.mend_buffers(&ema.parameters)?;
-            Ok(losses.parts)
-        };
+        let (pass, recordings) = self.pass(last);
+        let work = |inputs: &[Tensor], targets: &Targets| pass.run(inputs, targets, &|| Ok(()));
         let parts = recordings.run(inputs, targets, &work)?;
         self.pending += 1;
         Ok(Losses(Readback::of(&parts)?))
+    }
+
+    /// Seconds of forward, loss and backward of a batch, each to its end on the device: launched operation by operation,
+    /// which takes longer than a recording. Its gradients wait like those of [`Learner::accumulate`].
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn stages(&mut self, inputs: &[Tensor], targets: &Targets) -> Result<[f64; 3], TorchError> {
+        let device = self.device;
+        let marks = RefCell::new(vec![]);
+        let mark = || {
+            torch::synchronize(device)?;
+            marks.borrow_mut().push(Instant::now());
+            Ok(())
+        };
+        mark()?;
+        let _losses = self.pass(false).0.run(inputs, targets, &mark)?;
+        mark()?;
+        self.pending += 1;
+        let marks = marks.into_inner();
+        Ok([0, 1, 2].map(|i| (marks[i + 1] - marks[i]).as_secs_f64()))
+    }
+
+    /// What a batch goes through, and where that is recorded. The `last` batch before a step may bring the sum of all
+    /// ranks' gradients.
+    fn pass(&mut self, last: bool) -> (Pass<'_>, &mut Recordings) {
+        let pass = Pass {
+            executor: &self.executor,
+            loss: &self.loss,
+            auxiliary: (&self.auxiliary.0, self.auxiliary.1),
+            scaler: &self.scaler,
+            parameters: &self.parameters,
+            average: &self.ema.parameters,
+            autocast: self.autocast,
+            device: self.device,
+            world: &self.world,
+            reducer: self.reducer.as_ref().filter(|_| last),
+        };
+        (pass, &mut self.recordings)
     }
 
     /// One optimizer step from the gradients that wait, then the average; neither changes anything where a gradient is
@@ -309,6 +313,59 @@ impl Learner {
         }
         self.pending = pending;
         Ok(())
+    }
+}
+
+/// Forward, loss and backward of a batch.
+struct Pass<'a> {
+    executor: &'a Executor,
+    loss: &'a Loss,
+    auxiliary: (&'a [Loss], f64),
+    scaler: &'a GradScaler,
+    parameters: &'a Parameters,
+    average: &'a Parameters,
+    autocast: Option<Kind>,
+    device: Device,
+    world: &'a World,
+    reducer: Option<&'a Reducer>,
+}
+
+impl Pass<'_> {
+    /// Adds a batch's gradients to those that wait and returns its losses; calls `mark` before the loss and before
+    /// backward.
+    fn run(
+        &self,
+        inputs: &[Tensor],
+        targets: &Targets,
+        mark: &dyn Fn() -> Result<(), TorchError>,
+    ) -> Result<Tensor, TorchError> {
+        self.reducer.map_or(Ok(()), Reducer::before_forward)?;
+        let maps = {
+            let _autocast = Autocast::enter(self.device, self.autocast)?;
+            self.executor.forward(inputs, Mode::Train)?
+        };
+        mark()?;
+        let (own, mut others) = maps.split_at(self.loss.strides.len());
+        let divided = |loss: &Loss, maps: &[Tensor]| {
+            let sums = loss.sums(maps, targets);
+            self.world.sum(&sums.totals)?;
+            Ok::<_, TorchError>(sums.divided_by(&sums.totals))
+        };
+        let losses = divided(self.loss, own)?;
+        let mut total = losses.total.shallow_clone();
+        let (helpers, gain) = self.auxiliary;
+        for helper in helpers {
+            let (maps, rest) = others.split_at(helper.strides.len());
+            total += divided(helper, maps)?.total * gain;
+            others = rest;
+        }
+        mark()?;
+        self.reducer.map_or(Ok(()), Reducer::before_backward)?;
+        self.scaler.scale(&total).f_backward()?;
+        self.world.sum(&losses.parts)?;
+        // Running statistics that a bad batch has spoilt are taken back from the average.
+        self.parameters.mend_buffers(self.average)?;
+        Ok(losses.parts)
     }
 }
 

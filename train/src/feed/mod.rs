@@ -15,6 +15,7 @@ mod upload;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use yf_data::DataError;
 use yf_data::dataset::PairFiles;
@@ -27,7 +28,7 @@ use crate::Error;
 use crate::augment::{Augmentation, Draw, Pictures, Sampler, Words};
 use crate::distributed::Shard;
 use crate::loss::Targets;
-use crate::torch::{Device, Kind, Tensor, TorchError, channels_last};
+use crate::torch::{self, Device, HostWords, Kind, Tensor, TorchError, channels_last};
 use parcel::{Labels, Parcel, part};
 use prepare::{Boxes, Preparer};
 use upload::{Buffers, Lease};
@@ -178,6 +179,36 @@ impl Feed {
         });
         let resident = self.resident.as_ref().map(Resident::share);
         self.buffers.upload(packed, Arc::clone(&self.loader), resident)
+    }
+
+    /// Seconds that one thread takes to read a pair that nobody has read yet: the mean of the first `pairs`.
+    ///
+    /// # Errors
+    /// A pair that cannot be read.
+    pub fn seconds_to_read(&self, pairs: usize) -> Result<f64, Error> {
+        let pairs = pairs.min(self.loader.len());
+        (0..pairs).for_each(|index| self.loader.release(index));
+        let started = Instant::now();
+        (0..pairs).try_for_each(|index| self.loader.get(index).map(drop))?;
+        Ok(started.elapsed().as_secs_f64() / pairs.max(1) as f64)
+    }
+
+    /// Seconds that the words of a batch take to the device, with nothing else on its way; zero on a CPU.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn seconds_to_send(&self, prepared: &Prepared) -> Result<f64, TorchError> {
+        let device = self.settings.device;
+        let words = HostWords::new(prepared.words.size()[0] as usize, device)?.into_tensor();
+        let mut started = Instant::now();
+        // The first copy finds its memory.
+        for _ in 0..2 {
+            torch::synchronize(device)?;
+            started = Instant::now();
+            let _sent = words.f_to(device)?;
+            torch::synchronize(device)?;
+        }
+        Ok(if device.is_cuda() { started.elapsed().as_secs_f64() } else { 0.0 })
     }
 
     /// Samples the pictures of a batch into fresh tensors; a camera that `modality` leaves out is grey.
