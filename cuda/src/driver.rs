@@ -4,8 +4,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::mem::ManuallyDrop;
 use std::sync::OnceLock;
 
-use crate::error::TensorRtError;
-use crate::library::cause;
+use crate::error::CudaError;
 
 /// Names of the driver's library.
 const LIBRARIES: [&str; 2] = ["libcuda.so.1", "libcuda.so"];
@@ -72,18 +71,18 @@ impl Driver {
     /// The driver of this machine, started.
     ///
     /// # Errors
-    /// [`TensorRtError::NoDevice`] where there is none, or it does not start.
-    pub fn get() -> Result<&'static Self, TensorRtError> {
+    /// [`CudaError::NoDevice`] where there is none, or it does not start.
+    pub fn get() -> Result<&'static Self, CudaError> {
         // A process has one driver, and loading it again would give the same.
         static DRIVER: OnceLock<Result<Driver, String>> = OnceLock::new();
-        DRIVER.get_or_init(start).as_ref().map_err(|why| TensorRtError::NoDevice(why.clone()))
+        DRIVER.get_or_init(start).as_ref().map_err(|why| CudaError::NoDevice(why.clone()))
     }
 
     /// What a call came to.
-    pub fn check(&self, call: &'static str, status: Status) -> Result<(), TensorRtError> {
+    pub fn check(&self, call: &'static str, status: Status) -> Result<(), CudaError> {
         match status {
             0 => Ok(()),
-            _ => Err(TensorRtError::Cuda { call, why: self.words(status) }),
+            _ => Err(CudaError::Call { call, why: self.words(status) }),
         }
     }
 
@@ -98,6 +97,12 @@ impl Driver {
             CStr::from_ptr(text).to_string_lossy().into_owned()
         }
     }
+}
+
+/// The loader's own words.
+fn cause(error: &libloading::Error) -> String {
+    use std::error::Error;
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn start() -> Result<Driver, String> {

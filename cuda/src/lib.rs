@@ -1,6 +1,10 @@
-//! The little of CUDA that running an engine needs: a device, a stream, memory, recorded launches, the time between.
+//! The little of CUDA that running networks needs: a device, a stream, memory, recorded launches, the time between.
+//!
+//! NVIDIA's driver is opened when it is needed: its library has one name in all versions, and a machine without it misses
+//! nothing.
 
 mod driver;
+mod error;
 mod memory;
 mod stream;
 
@@ -11,10 +15,9 @@ use std::str::FromStr;
 
 use driver::{Driver, Handle};
 
+pub use error::CudaError;
 pub use memory::{DeviceMemory, HostMemory};
 pub use stream::{Event, Graph, Stream};
-
-use crate::error::TensorRtError;
 
 /// What a GPU can do, in NVIDIA's count: 8.6, written sm_86 where programs are built for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,14 +79,14 @@ impl Gpu {
     /// Takes the first device.
     ///
     /// # Errors
-    /// [`TensorRtError::NoDevice`] where there is none, [`TensorRtError::Cuda`] where it does not answer.
-    pub fn first() -> Result<Self, TensorRtError> {
+    /// [`CudaError::NoDevice`] where there is none, [`CudaError::Call`] where it does not answer.
+    pub fn first() -> Result<Self, CudaError> {
         let driver = Driver::get()?;
         let mut count = 0;
         // SAFETY: the driver writes one number.
         driver.check("cuDeviceGetCount", unsafe { (driver.device_count)(&mut count) })?;
         if count == 0 {
-            return Err(TensorRtError::NoDevice(
+            return Err(CudaError::NoDevice(
                 "NVIDIA's driver sees no GPU (is CUDA_VISIBLE_DEVICES empty?)".to_owned(),
             ));
         }
@@ -117,7 +120,10 @@ impl Gpu {
     }
 
     /// Calls of this thread, TensorRT's as well, are for this GPU.
-    pub(crate) fn make_current(&self) -> Result<(), TensorRtError> {
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub fn make_current(&self) -> Result<(), CudaError> {
         // SAFETY: the context is retained.
         self.driver.check("cuCtxSetCurrent", unsafe { (self.driver.set_current)(self.context) })
     }
@@ -147,7 +153,7 @@ mod tests {
     #[test]
     fn a_machine_without_a_gpu_says_so() {
         if let Err(error) = Gpu::first() {
-            assert!(matches!(error, TensorRtError::NoDevice(_)), "{error}");
+            assert!(matches!(error, CudaError::NoDevice(_)), "{error}");
         }
     }
 }

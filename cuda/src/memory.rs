@@ -4,7 +4,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::Gpu;
-use crate::error::TensorRtError;
+use crate::error::CudaError;
 
 /// Bytes on a device; not initialised.
 pub struct DeviceMemory {
@@ -14,7 +14,10 @@ pub struct DeviceMemory {
 
 impl DeviceMemory {
     /// So many bytes, at least one.
-    pub fn new(gpu: &Arc<Gpu>, bytes: usize) -> Result<Self, TensorRtError> {
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub fn new(gpu: &Arc<Gpu>, bytes: usize) -> Result<Self, CudaError> {
         let mut address = 0;
         gpu.make_current()?;
         // SAFETY: the driver writes an address.
@@ -22,6 +25,7 @@ impl DeviceMemory {
         Ok(Self { gpu: Arc::clone(gpu), address })
     }
 
+    /// Where they begin.
     pub fn address(&self) -> u64 {
         self.address
     }
@@ -47,23 +51,28 @@ unsafe impl Send for HostMemory {}
 
 impl HostMemory {
     /// So many bytes, at least one.
-    pub fn new(gpu: &Arc<Gpu>, bytes: usize) -> Result<Self, TensorRtError> {
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub fn new(gpu: &Arc<Gpu>, bytes: usize) -> Result<Self, CudaError> {
         let (mut start, len) = (ptr::null_mut(), bytes.max(1));
         gpu.make_current()?;
         // SAFETY: the driver writes an address.
         gpu.driver.check("cuMemHostAlloc", unsafe { (gpu.driver.alloc_host)(&mut start, len, 0) })?;
         let start = NonNull::new(start.cast::<u8>())
-            .ok_or(TensorRtError::Cuda { call: "cuMemHostAlloc", why: "it gave no memory".to_owned() })?;
+            .ok_or(CudaError::Call { call: "cuMemHostAlloc", why: "it gave no memory".to_owned() })?;
         // SAFETY: `len` bytes from `start` are ours.
         unsafe { ptr::write_bytes(start.as_ptr(), 0, len) };
         Ok(Self { gpu: Arc::clone(gpu), start, len })
     }
 
+    /// All of them.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: as many bytes, initialised in `new`.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
+    /// All of them, to be written.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and borrowed alone.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }

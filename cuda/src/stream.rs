@@ -4,8 +4,8 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::driver::Handle;
-use super::{DeviceMemory, Gpu, HostMemory};
-use crate::error::TensorRtError;
+use super::{Gpu, HostMemory};
+use crate::error::CudaError;
 
 /// `CU_STREAM_NON_BLOCKING`: nothing waits for the default stream.
 const NON_BLOCKING: u32 = 1;
@@ -22,7 +22,11 @@ pub struct Stream {
 unsafe impl Send for Stream {}
 
 impl Stream {
-    pub fn new(gpu: &Arc<Gpu>) -> Result<Self, TensorRtError> {
+    /// A stream that waits for no other, nor is waited for.
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub fn new(gpu: &Arc<Gpu>) -> Result<Self, CudaError> {
         let mut handle = ptr::null_mut();
         gpu.make_current()?;
         // SAFETY: the driver writes a handle.
@@ -31,51 +35,54 @@ impl Stream {
         Ok(Self { gpu: Arc::clone(gpu), handle })
     }
 
+    /// Its handle, for those who call NVIDIA's libraries.
     pub fn raw(&self) -> Handle {
         self.handle
     }
 
     /// Waits for everything begun.
-    pub fn synchronize(&self) -> Result<(), TensorRtError> {
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub fn synchronize(&self) -> Result<(), CudaError> {
         let driver = self.gpu.driver;
         // SAFETY: the stream is there.
         driver.check("cuStreamSynchronize", unsafe { (driver.stream_synchronize)(self.handle) })
     }
 
-    /// Begins to copy the first bytes to the device.
+    /// Begins to copy the first bytes to an address of the device.
     ///
     /// # Safety
-    /// Both hold as many bytes and stay as they are until the stream is waited for.
-    pub unsafe fn upload(
-        &self,
-        from: &HostMemory,
-        to: &DeviceMemory,
-        bytes: usize,
-    ) -> Result<(), TensorRtError> {
+    /// Both hold as many bytes and stay as they are until the stream is waited for. The GPU is this thread's.
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub unsafe fn upload(&self, from: &HostMemory, to: u64, bytes: usize) -> Result<(), CudaError> {
         let (driver, source) = (self.gpu.driver, from.bytes().as_ptr().cast());
         // SAFETY: as the caller promises.
-        let begun = unsafe { (driver.upload)(to.address(), source, bytes, self.handle) };
+        let begun = unsafe { (driver.upload)(to, source, bytes, self.handle) };
         driver.check("cuMemcpyHtoDAsync", begun)
     }
 
-    /// Begins to copy the first bytes to the host.
+    /// Begins to copy the first bytes from an address of the device to the host.
     ///
     /// # Safety
-    /// Both hold as many bytes, and nobody looks at the host's until the stream is waited for.
-    pub unsafe fn download(
-        &self,
-        from: &DeviceMemory,
-        to: &mut HostMemory,
-        bytes: usize,
-    ) -> Result<(), TensorRtError> {
+    /// Both hold as many bytes, and nobody looks at the host's until the stream is waited for. The GPU is this thread's.
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub unsafe fn download(&self, from: u64, to: &mut HostMemory, bytes: usize) -> Result<(), CudaError> {
         let (driver, target) = (self.gpu.driver, to.bytes_mut().as_mut_ptr().cast());
         // SAFETY: as the caller promises.
-        let begun = unsafe { (driver.download)(target, from.address(), bytes, self.handle) };
+        let begun = unsafe { (driver.download)(target, from, bytes, self.handle) };
         driver.check("cuMemcpyDtoHAsync", begun)
     }
 
     /// Records what `work` begins on this stream, instead of doing it.
-    pub fn record(&self, work: impl FnOnce() -> Result<(), TensorRtError>) -> Result<Graph, TensorRtError> {
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub fn record<E: From<CudaError>>(&self, work: impl FnOnce() -> Result<(), E>) -> Result<Graph, E> {
         let driver = self.gpu.driver;
         // SAFETY: the stream is there.
         driver.check("cuStreamBeginCapture", unsafe { (driver.capture_begin)(self.handle, THREAD_LOCAL) })?;
@@ -86,7 +93,8 @@ impl Stream {
         let made = worked.and_then(|()| {
             driver.check("cuStreamEndCapture", ended)?;
             // SAFETY: the graph was just recorded.
-            driver.check("cuGraphInstantiate", unsafe { (driver.graph_instantiate)(&mut exec, graph, 0) })
+            let made = unsafe { (driver.graph_instantiate)(&mut exec, graph, 0) };
+            Ok(driver.check("cuGraphInstantiate", made)?)
         });
         if !graph.is_null() {
             // SAFETY: what was made of it is independent of it.
@@ -118,7 +126,10 @@ impl Graph {
     ///
     /// # Safety
     /// The memory that they were recorded with is still there.
-    pub unsafe fn launch(&self, stream: &Stream) -> Result<(), TensorRtError> {
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub unsafe fn launch(&self, stream: &Stream) -> Result<(), CudaError> {
         let driver = self.gpu.driver;
         // SAFETY: as the caller promises.
         driver.check("cuGraphLaunch", unsafe { (driver.graph_launch)(self.handle, stream.handle) })
@@ -143,7 +154,11 @@ pub struct Event {
 unsafe impl Send for Event {}
 
 impl Event {
-    pub fn new(gpu: &Arc<Gpu>) -> Result<Self, TensorRtError> {
+    /// A point that is not marked yet.
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub fn new(gpu: &Arc<Gpu>) -> Result<Self, CudaError> {
         let mut handle = ptr::null_mut();
         gpu.make_current()?;
         // SAFETY: the driver writes a handle.
@@ -152,14 +167,20 @@ impl Event {
     }
 
     /// Now, in the order of the stream.
-    pub fn record(&self, stream: &Stream) -> Result<(), TensorRtError> {
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub fn record(&self, stream: &Stream) -> Result<(), CudaError> {
         let driver = self.gpu.driver;
         // SAFETY: both are there.
         driver.check("cuEventRecord", unsafe { (driver.event_record)(self.handle, stream.handle) })
     }
 
     /// Milliseconds since another; the stream has been waited for.
-    pub fn since(&self, earlier: &Event) -> Result<f64, TensorRtError> {
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub fn since(&self, earlier: &Event) -> Result<f64, CudaError> {
         let (driver, mut ms) = (self.gpu.driver, 0.0_f32);
         // SAFETY: the driver writes one number.
         let read = unsafe { (driver.event_elapsed)(&mut ms, earlier.handle, self.handle) };

@@ -7,7 +7,6 @@
 
 pub mod backend;
 pub mod bench;
-mod cuda;
 pub mod engine;
 mod error;
 pub mod modality;

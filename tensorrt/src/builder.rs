@@ -6,10 +6,10 @@ use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
 use crate::abi::{self, status};
-use crate::cuda::{Capability, Gpu};
 use crate::error::TensorRtError;
 use crate::library::{Flavour, TensorRt, cause, open, symbol};
 use crate::log::text;
+use yf_cuda::{Capability, CudaError, Gpu};
 
 /// Compute capabilities that TensorRT-RTX knows. For 7.5 it lacks matrix products in float32, which yf's networks
 /// decode their boxes with.
@@ -62,7 +62,7 @@ pub struct Built {
 /// TensorRT-RTX needs no GPU for this; full TensorRT measures on the one that will run the engine.
 ///
 /// # Errors
-/// [`TensorRtError::Missing`] where the parser's library is not there, [`TensorRtError::NoDevice`] where full TensorRT
+/// [`TensorRtError::Missing`] where the parser's library is not there, [`TensorRtError::Cuda`] where full TensorRT
 /// is without a GPU, [`TensorRtError::Parse`] with the nodes that the parser refuses, [`TensorRtError::Build`] with what
 /// the builder says otherwise.
 pub fn build(
@@ -126,10 +126,11 @@ fn check(library: &TensorRt, gpu: Option<&Gpu>, request: &Request<'_>) -> Result
         Flavour::TensorRt if !request.targets.is_empty() => Err(wrong(
             "full TensorRT builds for the GPU of its own machine; only TensorRT-RTX builds for others (--target)",
         )),
-        Flavour::TensorRt if gpu.is_none() => Err(TensorRtError::NoDevice(
+        Flavour::TensorRt if gpu.is_none() => Err(CudaError::NoDevice(
             "full TensorRT builds on the GPU that will run the engine; TensorRT-RTX builds without one"
                 .to_owned(),
-        )),
+        )
+        .into()),
         Flavour::Rtx if request.targets.iter().any(|target| !RTX_TARGETS.contains(target)) => {
             let known: Vec<String> =
                 RTX_TARGETS.iter().map(|target| format!("sm_{}", target.number())).collect();

@@ -4,10 +4,10 @@ use std::ffi::{CString, c_void};
 use std::ptr;
 use std::sync::Arc;
 
-use crate::cuda::{Gpu, Stream};
 use crate::error::TensorRtError;
 use crate::library::{Flavour, TensorRt};
 use crate::log::text;
+use yf_cuda::{Gpu, Stream};
 
 /// What a tensor is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

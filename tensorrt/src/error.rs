@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use yf_cuda::CudaError;
+
 /// Everything this crate reports.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorRtError {
@@ -16,20 +18,12 @@ pub enum TensorRtError {
         /// What is wrong and what to do.
         why: String,
     },
-    /// There is no CUDA device, or it cannot be used.
-    #[error("no CUDA device: {0}")]
-    NoDevice(String),
     /// There is a GPU, and the library does not run on it.
     #[error("{0}")]
     Unserved(String),
-    /// A call to CUDA failed.
-    #[error("CUDA: {call}: {why}")]
-    Cuda {
-        /// The function.
-        call: &'static str,
-        /// What the driver says.
-        why: String,
-    },
+    /// There is no CUDA device, or a call to it failed.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
     /// The parser does not take the ONNX file.
     #[error("its parser does not take the network: {}", .0.join("; "))]
     Parse(

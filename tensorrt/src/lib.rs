@@ -11,7 +11,6 @@
 
 mod abi;
 pub mod builder;
-mod cuda;
 mod engine;
 mod error;
 pub mod find;
@@ -19,8 +18,8 @@ mod library;
 mod log;
 mod runner;
 
-pub use cuda::{Capability, Gpu};
 pub use engine::{Element, Engine, Tensor};
 pub use error::TensorRtError;
 pub use library::{Flavour, TensorRt, Version};
 pub use runner::{Port, Ports, Runner, Spent};
+pub use yf_cuda::{Capability, CudaError, Gpu};

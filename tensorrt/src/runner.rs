@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cuda::{DeviceMemory, Event, Gpu, Graph, HostMemory, Stream};
 use crate::engine::{Context, Element, Engine, Tensor};
 use crate::error::TensorRtError;
+use yf_cuda::{DeviceMemory, Event, Gpu, Graph, HostMemory, Stream};
 
 /// An input or output as a caller knows it.
 #[derive(Clone, Debug)]
@@ -126,7 +126,8 @@ impl Runner {
         let begun = self.begin(size);
         // Also where something failed: the device may still be reading.
         let waited = self.stream.synchronize();
-        begun.and(waited)?;
+        begun?;
+        waited?;
         let [zero, uploaded, computed, done] = &self.marks;
         let spent = Spent {
             upload: filling + uploaded.since(zero)?,
@@ -173,15 +174,15 @@ impl Runner {
         self.marks[0].record(&self.stream)?;
         for slot in &self.inputs {
             // SAFETY: both hold the greatest batch, and `run` waits.
-            unsafe { self.stream.upload(&slot.host, &slot.device, slot.bytes * batch) }?;
+            unsafe { self.stream.upload(&slot.host, slot.device.address(), slot.bytes * batch) }?;
         }
         self.marks[1].record(&self.stream)?;
         self.compute()?;
         self.marks[2].record(&self.stream)?;
         let Slot { host, device, bytes, .. } = &mut self.output;
         // SAFETY: as above.
-        unsafe { self.stream.download(device, host, *bytes * batch) }?;
-        self.marks[3].record(&self.stream)
+        unsafe { self.stream.download(device.address(), host, *bytes * batch) }?;
+        Ok(self.marks[3].record(&self.stream)?)
     }
 
     fn compute(&mut self) -> Result<(), TensorRtError> {
@@ -191,7 +192,7 @@ impl Runner {
         // SAFETY: all addresses were set in `new`, to memory that this holds.
         unsafe {
             match &self.launch {
-                Launch::Recorded(graph) => return graph.launch(&self.stream),
+                Launch::Recorded(graph) => return Ok(graph.launch(&self.stream)?),
                 Launch::First | Launch::Second | Launch::Plain => self.context.enqueue(&self.stream)?,
             }
         }

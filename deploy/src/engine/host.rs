@@ -51,7 +51,7 @@ impl Host {
     /// The GPU, and that the library runs on it.
     ///
     /// # Errors
-    /// [`TensorRtError::NoDevice`] where there is none, [`TensorRtError::Unserved`] where the library does not run on it.
+    /// [`TensorRtError::Cuda`] where there is none, [`TensorRtError::Unserved`] where the library does not run on it.
     pub fn gpu(&self) -> Result<Arc<Gpu>, TensorRtError> {
         let gpu = match &self.gpu {
             Some(gpu) => Arc::clone(gpu),

@@ -14,8 +14,9 @@ use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, Memory
 use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::{DynTensor, Tensor, TensorElementType};
 
+use yf_cuda::{CudaError, Gpu, HostMemory, Stream};
+
 use crate::backend::{Pixels, Transfers};
-use crate::cuda::{CudaError, Gpu, HostMemory};
 use crate::model::{ModelInfo, Values};
 
 /// More pictures at once bring nothing more.
@@ -44,13 +45,12 @@ pub(super) struct Device {
 }
 
 /// The way between the host's memory and a device's.
-#[derive(Clone)]
 enum Link {
     /// They are one.
     #[cfg(test)]
     Same,
-    /// The CUDA driver copies.
-    Cuda(Arc<Gpu>),
+    /// The CUDA driver copies, on a stream of its own.
+    Cuda(Arc<Gpu>, Stream),
 }
 
 /// Memory of the host, from which or to which is copied.
@@ -67,8 +67,8 @@ impl Device {
     /// Where there is none, or it does not take the model.
     pub fn cuda(make: Maker) -> Result<Self, String> {
         let session = make().map_err(|e| e.message().to_owned())?;
-        let gpu = Gpu::open(0).map_err(|e| e.to_string())?;
-        Ok(Self::new(session, make, AllocationDevice::CUDA, Link::Cuda(gpu)))
+        let link = Link::cuda().map_err(|e| e.to_string())?;
+        Ok(Self::new(session, make, AllocationDevice::CUDA, link))
     }
 
     /// The processor, as if it were a device.
@@ -192,7 +192,7 @@ impl Staging {
         match self {
             #[cfg(test)]
             Staging::Plain(words) => bytemuck::cast_slice(words),
-            Staging::Pinned(memory) => memory,
+            Staging::Pinned(memory) => memory.bytes(),
         }
     }
 
@@ -200,26 +200,33 @@ impl Staging {
         match self {
             #[cfg(test)]
             Staging::Plain(words) => bytemuck::cast_slice_mut(words),
-            Staging::Pinned(memory) => memory,
+            Staging::Pinned(memory) => memory.bytes_mut(),
         }
     }
 }
 
 impl Link {
+    fn cuda() -> Result<Self, CudaError> {
+        let gpu = Arc::new(Gpu::first()?);
+        let stream = Stream::new(&gpu)?;
+        Ok(Link::Cuda(gpu, stream))
+    }
+
     fn staging(&self, bytes: usize) -> ort::Result<Staging> {
         match self {
             #[cfg(test)]
             Link::Same => Ok(Staging::Plain(vec![0; bytes.div_ceil(4)])),
-            Link::Cuda(gpu) => gpu.host(bytes).map(Staging::Pinned).map_err(of_cuda),
+            Link::Cuda(gpu, _) => HostMemory::new(gpu, bytes).map(Staging::Pinned).map_err(of_cuda),
         }
     }
 
     /// Begins to copy so many bytes into a tensor of the device, which has as many.
     fn upload(&self, from: &Staging, to: u64, bytes: usize) -> ort::Result<()> {
         match (self, from) {
-            (Link::Cuda(gpu), Staging::Pinned(memory)) => {
-                // SAFETY: the tensor is bound to this memory's size, and no run is under way.
-                unsafe { gpu.upload(&memory[..bytes], to) }.map_err(of_cuda)
+            (Link::Cuda(gpu, stream), Staging::Pinned(memory)) => {
+                gpu.make_current().map_err(of_cuda)?;
+                // SAFETY: the tensor is bound to this memory's size, no run is under way, and `wait` follows.
+                unsafe { stream.upload(memory, to, bytes) }.map_err(of_cuda)
             }
             #[cfg(test)]
             _ => {
@@ -237,16 +244,18 @@ impl Link {
         match self {
             #[cfg(test)]
             Link::Same => Ok(()),
-            Link::Cuda(gpu) => gpu.wait().map_err(of_cuda),
+            Link::Cuda(_, stream) => stream.synchronize().map_err(of_cuda),
         }
     }
 
     /// Copies so many bytes of a tensor of the device, which has as many.
     fn download(&self, from: u64, to: &mut Staging, bytes: usize) -> ort::Result<()> {
         match (self, to) {
-            (Link::Cuda(gpu), Staging::Pinned(memory)) => {
+            (Link::Cuda(gpu, stream), Staging::Pinned(memory)) => {
+                gpu.make_current().map_err(of_cuda)?;
                 // SAFETY: the tensor is bound to this memory's size, and the run that wrote it is over.
-                unsafe { gpu.download(from, &mut memory[..bytes]) }.map_err(of_cuda)
+                unsafe { stream.download(from, memory, bytes) }.map_err(of_cuda)?;
+                stream.synchronize().map_err(of_cuda)
             }
             #[cfg(test)]
             (_, to) => {
