@@ -168,12 +168,12 @@ impl Framed {
         let options = Options { threads: Some(2), ..Options::default() };
         let mut backend = backend::open(source, choice, &options).unwrap();
         if backend.info().values == Values::Bytes {
-            return backend.run([self.rgb.as_slice().into(), self.ir.as_slice().into()], 1).unwrap();
+            return backend.run(&[[self.rgb.as_slice().into(), self.ir.as_slice().into()]]).unwrap();
         }
         let [mut rgb, mut ir] = [0, 1].map(|input| vec![0.0; backend.info().input_len(input)]);
         write_rgb(&self.rgb, &mut rgb);
         write_ir(&self.ir, &mut ir);
-        backend.run([rgb.as_slice().into(), ir.as_slice().into()], 1).unwrap()
+        backend.run(&[[rgb.as_slice().into(), ir.as_slice().into()]]).unwrap()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The order of work on a device: a stream, points of time on it, and launches recorded from it.
 
+use std::ops::Range;
 use std::ptr;
 use std::sync::Arc;
 
@@ -50,17 +51,18 @@ impl Stream {
         driver.check("cuStreamSynchronize", unsafe { (driver.stream_synchronize)(self.handle) })
     }
 
-    /// Begins to copy the first bytes to an address of the device.
+    /// Begins to copy these bytes to the same place behind an address of the device.
     ///
     /// # Safety
-    /// Both hold as many bytes and stay as they are until the stream is waited for. The GPU is this thread's.
+    /// The device has that place, and the bytes on both sides stay as they are until the stream is waited for. The GPU is
+    /// this thread's.
     ///
     /// # Errors
     /// What the driver reports.
-    pub unsafe fn upload(&self, from: &HostMemory, to: u64, bytes: usize) -> Result<(), CudaError> {
-        let (driver, source) = (self.gpu.driver, from.bytes().as_ptr().cast());
+    pub unsafe fn upload(&self, from: &HostMemory, to: u64, bytes: Range<usize>) -> Result<(), CudaError> {
+        let (driver, source) = (self.gpu.driver, from.bytes()[bytes.clone()].as_ptr().cast());
         // SAFETY: as the caller promises.
-        let begun = unsafe { (driver.upload)(to, source, bytes, self.handle) };
+        let begun = unsafe { (driver.upload)(to + bytes.start as u64, source, bytes.len(), self.handle) };
         driver.check("cuMemcpyHtoDAsync", begun)
     }
 

@@ -149,9 +149,10 @@ pub fn bench(
     let files = reader.needed(rgb, ir);
     let mut measured = Vec::with_capacity(plan.iterations);
     let mut device = Vec::new();
+    let mut tensors = vec![Tensors::default(); plan.batch];
     let mut picture = (0, 0);
     for iteration in 0..WARM_UP + plan.iterations {
-        let (ms, size) = batch(backend.as_mut(), &reader, &files, settings, plan.batch)?;
+        let (ms, size) = batch(backend.as_mut(), &reader, &files, settings, &mut tensors)?;
         picture = size;
         if iteration >= WARM_UP {
             measured.push(ms);
@@ -221,25 +222,24 @@ fn folder(
     Ok(Folder { pairs, per_second, over_network: 1e3 / per_second / network })
 }
 
-/// One batch, through all stages.
+/// One batch, as many pairs as there are buffers, through all stages.
 fn batch(
     backend: &mut dyn Backend,
     reader: &Reader,
     files: &Files,
     settings: &Settings,
-    pairs: usize,
+    tensors: &mut [Tensors],
 ) -> Result<(Stages, (usize, usize)), DeployError> {
-    let (mut tensors, mut together, mut ms) = (Tensors::default(), Tensors::default(), Stages::default());
-    let values = backend.info().values;
-    let mut letterboxes = Vec::new();
-    for _ in 0..pairs {
-        let Prepared { letterbox, ms: own, .. } = reader.prepare(files, &mut tensors)?;
+    let (mut ms, mut letterboxes) = (Stages::default(), Vec::new());
+    for tensors in &mut *tensors {
+        let Prepared { letterbox, ms: own, .. } = reader.prepare(files, tensors)?;
         ms.decode += own.decode;
         ms.letterbox += own.letterbox;
-        together.append(&tensors, values);
         letterboxes.push(letterbox);
     }
-    let raw = timed(&mut ms.network, || backend.run(together.pixels(values), pairs))?;
+    let values = backend.info().values;
+    let pictures: Vec<_> = tensors.iter().map(|tensors| tensors.pixels(values)).collect();
+    let raw = timed(&mut ms.network, || backend.run(&pictures))?;
     let info = backend.info();
     timed(&mut ms.suppression, || {
         for (raw, letterbox) in raw.chunks_exact(info.output_len()).zip(&letterboxes) {

@@ -57,14 +57,12 @@ pub enum DeployError {
         /// What it said.
         why: String,
     },
-    /// A tensor does not have the size that the model's input needs.
-    #[error("input {input}: {got} {kind}, but a batch of {batch} needs {expected}")]
+    /// A picture does not have the size that the model's input needs.
+    #[error("input {input}: {got} {kind}, but a picture has {expected}")]
     Input {
         /// Name of the input.
         input: &'static str,
-        /// Pictures in the batch.
-        batch: usize,
-        /// Values that the batch needs.
+        /// Values of a picture.
         expected: usize,
         /// Values given, of this kind.
         got: usize,

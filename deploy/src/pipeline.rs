@@ -124,9 +124,10 @@ impl Pipeline {
         let (settings, info) = (self.settings, self.backend.info().clone());
         let reader = Reader::new(&info, &settings);
         let readers = std::thread::available_parallelism().map_or(1, usize::from).min(16).min(pairs.len());
-        let (most, fill) = match settings.batch {
-            Batch::Auto => (self.backend.best_batch(), false),
-            Batch::Of(most) => (most.max(1), true),
+        let most = match settings.batch {
+            // A place without a pair is computed too, and a size of its own has to be set up.
+            Batch::Auto => self.backend.best_batch().min(pairs.len()).max(1),
+            Batch::Of(most) => most.max(1),
         };
         let (jobs, todo) = unbounded();
         let (done, outcomes) = unbounded();
@@ -138,8 +139,8 @@ impl Pipeline {
             }
             drop((todo, done));
             let mut queue = Queue::new(jobs, outcomes, stop, pairs.len());
-            queue.start(most + 2 * readers);
-            let network = Network { backend: self.backend.as_mut(), queue, most, fill, results };
+            queue.start(2 * most + 2 * readers);
+            let network = Network { backend: self.backend.as_mut(), queue, most, results };
             scope.spawn(move || network.run());
             // Where this ends early, `detected` goes, which ends the network's thread, which ends the readers.
             for (index, result) in detected {

@@ -34,14 +34,16 @@ pub struct BackendArgs {
     /// Threads for the network [default: the runtime's own choice]
     #[arg(long, value_name = "N", value_parser = super::choices::at_least_one)]
     pub threads: Option<usize>,
+    /// Take some five seconds more at the start to find faster kernels (ort:cuda): for runs of hours
+    #[arg(long)]
+    pub tune: bool,
 }
 
 impl BackendArgs {
     /// Loads a model into the chosen runtime and says which it is.
     pub fn open(&self, source: ModelSource) -> Result<Box<dyn Backend>> {
-        let options =
-            Options { ort_library: self.ort.clone(), plugin: self.plugin.clone(), threads: self.threads };
-        let backend = backend::open(source, self.backend, &options)?;
+        let Self { backend, ort, plugin, threads, tune } = self.clone();
+        let backend = backend::open(source, backend, &Options { ort_library: ort, plugin, threads, tune })?;
         tracing::info!("{} on {}", backend.info().origin, backend.describe());
         Ok(backend)
     }

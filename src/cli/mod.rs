@@ -27,7 +27,7 @@ const EXAMPLES: &str = "\
 Examples:
   yf data synth pairs                       make a synthetic paired data set
   yf data check pairs/data.yaml             every problem of a data set at once
-  yf train --data pairs/data.yaml           train the default network, mid-n
+  yf train --data pairs/data.yaml           train the default network, duo-n
   yf import best.pt                         a checkpoint of YOLOFuse or Ultralytics as weights
   yf export --onnx --fp16                   the newest run's best weights as ONNX
   yf infer rgb.jpg ir.jpg                   boxes with the newest model, drawn on both pictures

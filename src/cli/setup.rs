@@ -12,7 +12,7 @@ use yf_plan::{Cache, Device, Modality};
 use super::choices::{CACHE, MODALITY, choice, device};
 
 /// The network that is trained when none is named.
-pub const MODEL: &str = "mid-n";
+pub const MODEL: &str = "duo-n";
 
 /// Data, network and device as flags.
 #[derive(Debug, Clone, Args)]
@@ -20,7 +20,7 @@ pub struct SetupArgs {
     /// The data set's YAML [default: $YF_DATA, else ./data.yaml]
     #[arg(long, value_name = "YAML")]
     pub data: Option<PathBuf>,
-    /// A network by name (mid-n, early-s, ...) or a configuration's YAML [default: mid-n, or what --weights holds]
+    /// A network by name (duo-n, mid-s, ...) or a configuration's YAML [default: duo-n, or what --weights holds]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// Start from these weights, of yf (.safetensors) or of another program (.pt, .safetensors), of any network: what

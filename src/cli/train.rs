@@ -23,7 +23,7 @@ Examples:
   yf train --data pairs/data.yaml --model early-s --epochs 200 --amp
   yf train --data pairs/data.yaml --imgsz 320 --device cpu --cache ram
   yf train --weights runs/train/exp/weights/best.safetensors --lr0 0.001 --epochs 20
-  yf train --model deyolo-n --weights yolov8n.pt      a fusion from a one-stream network trained on COCO
+  yf train --model duo-n --weights yolov8n.pt --modality-dropout 0.2 --amp     the start that pays most: COCO
   yf train --model yolov8-n --modality ir             one camera: the baseline of a fusion
   yf train --data pairs/data.yaml --ddp 4 --batch 256 --amp     four GPUs, 64 pairs on each
   yf train --resume runs/train/exp                    go on after an interruption

@@ -103,24 +103,31 @@ impl Runner {
         Ok(Self { launch, context, inputs, output, marks, stream, gpu, batches, record, batch: 0 })
     }
 
-    /// Runs a batch: the bytes of every input, in the ports' order. Returns the output and where the time went.
+    /// Runs pictures as a batch of that size, or of the least: of each the bytes for every input, in the ports' order.
+    /// Returns the output of all of the batch, whose places without a picture hold old ones, and where the time went.
     ///
     /// # Errors
     /// [`TensorRtError::Engine`] where the bytes are not those of such a batch or the engine fails,
     /// [`TensorRtError::Cuda`] where the device does.
-    pub fn run(&mut self, pictures: &[&[u8]], batch: usize) -> Result<(Vec<f32>, Spent), TensorRtError> {
+    pub fn run<'a>(
+        &mut self,
+        pictures: &[impl AsRef<[&'a [u8]]>],
+        batch: usize,
+    ) -> Result<(Vec<f32>, Spent), TensorRtError> {
         self.gpu.make_current()?;
-        if batch == 0 || batch > self.batches.1 || pictures.len() != self.inputs.len() {
+        if batch == 0 || batch > self.batches.1 || pictures.len() > batch {
             return Err(TensorRtError::Engine(format!(
-                "a batch of {batch} pictures for {} inputs is not what this engine takes",
+                "{} pictures in a batch of {batch} are not what this engine takes",
                 pictures.len()
             )));
         }
         let size = batch.max(self.batches.0);
         self.set_batch(size)?;
         let start = Instant::now();
-        for (slot, bytes) in self.inputs.iter_mut().zip(pictures) {
-            slot.fill(bytes, batch)?;
+        for (place, picture) in pictures.iter().enumerate() {
+            for (slot, bytes) in self.inputs.iter_mut().zip(picture.as_ref()) {
+                slot.fill(place, bytes)?;
+            }
         }
         let filling = start.elapsed().as_secs_f64() * 1e3;
         let begun = self.begin(size);
@@ -174,7 +181,7 @@ impl Runner {
         self.marks[0].record(&self.stream)?;
         for slot in &self.inputs {
             // SAFETY: both hold the greatest batch, and `run` waits.
-            unsafe { self.stream.upload(&slot.host, slot.device.address(), slot.bytes * batch) }?;
+            unsafe { self.stream.upload(&slot.host, slot.device.address(), 0..slot.bytes * batch) }?;
         }
         self.marks[1].record(&self.stream)?;
         self.compute()?;
@@ -234,15 +241,14 @@ impl Slot {
         [&batch].into_iter().chain(&self.shape).map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect()
     }
 
-    fn fill(&mut self, bytes: &[u8], batch: usize) -> Result<(), TensorRtError> {
-        let wanted = self.bytes * batch;
-        if bytes.len() != wanted {
-            let (name, got) = (&self.name, bytes.len());
+    fn fill(&mut self, place: usize, bytes: &[u8]) -> Result<(), TensorRtError> {
+        if bytes.len() != self.bytes {
+            let (name, got, wanted) = (&self.name, bytes.len(), self.bytes);
             return Err(TensorRtError::Engine(format!(
                 "input {name} is given {got} bytes, and takes {wanted}"
             )));
         }
-        self.host.bytes_mut()[..wanted].copy_from_slice(bytes);
+        self.host.bytes_mut()[place * self.bytes..][..self.bytes].copy_from_slice(bytes);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ mod pictures;
 use std::path::Path;
 
 use pictures::{Pair, SIDE, reference_output};
-use yf_deploy::backend::{self, Choice};
+use yf_deploy::backend::{self, Choice, Pixels};
 use yf_deploy::model::{ModelInfo, ModelSource};
 use yf_export::Options;
 use yf_models::config::BUILT_IN;
@@ -36,13 +36,16 @@ fn untrained(network: &Network) -> Weights {
 }
 
 /// What a backend makes of a batch.
-fn run(onnx: &[u8], choice: Choice, pair: &Pair, batch: usize) -> Vec<f32> {
+fn run<'a>(onnx: &[u8], choice: Choice, pair: &'a Pair, batch: usize) -> Vec<f32> {
     let source = ModelSource::Bytes { name: "fusion.onnx".to_owned(), bytes: onnx.to_vec() };
     let options = backend::Options { threads: Some(2), ..backend::Options::default() };
-    backend::open(source, choice, &options)
-        .unwrap()
-        .run([pair.rgb.as_slice().into(), pair.ir.as_slice().into()], batch)
-        .unwrap()
+    let part = |pictures: &'a [f32], index| {
+        let len = pictures.len() / batch;
+        pictures[index * len..][..len].into()
+    };
+    let pairs: Vec<[Pixels<'_>; 2]> =
+        (0..batch).map(|index| [part(&pair.rgb, index), part(&pair.ir, index)]).collect();
+    backend::open(source, choice, &options).unwrap().run(&pairs).unwrap()
 }
 
 fn onnx(weights: &Weights, options: &Options) -> Vec<u8> {

@@ -456,7 +456,8 @@ impl Run {
         let (fitness, epoch) = self.progress.best.unwrap_or_default();
         let report = closing::json(&seen, &self.setup.names, epoch, self.progress.seconds);
         write_text(&self.folder.file("cameras.json"), &report)?;
-        crate::output::line(&closing::table(&seen));
+        let dropout = self.plan.recipe.rgb_dropout + self.plan.recipe.ir_dropout > 0.0;
+        crate::output::line(&closing::table(&seen, dropout));
         crate::output::line(&format!(
             "best epoch {epoch} (fitness {fitness:.4}) of {} in {:.0} s: {}",
             self.progress.epoch,

@@ -9,7 +9,8 @@ use rten::{NodeId, RunOptions, ThreadPool, ValueOrView};
 use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 
-use super::{Backend, Options, Pixels, batches};
+use super::batches::{self, Joined};
+use super::{Backend, Options, Pixels};
 use crate::DeployError;
 use crate::model::{Model, ModelInfo};
 
@@ -17,6 +18,7 @@ use crate::model::{Model, ModelInfo};
 pub struct Embedded {
     info: ModelInfo,
     network: Network,
+    joined: Joined,
 }
 
 struct Network {
@@ -42,7 +44,7 @@ impl Embedded {
             ));
         }
         let network = Network::new(bytes, &info, options.threads).map_err(|why| failed(&info, why))?;
-        Ok(Self { info, network })
+        Ok(Self { info, network, joined: Joined::default() })
     }
 }
 
@@ -94,15 +96,12 @@ impl Backend for Embedded {
         "embedded runtime (rten, CPU)".to_owned()
     }
 
-    fn run(&mut self, pictures: [Pixels<'_>; 2], batch: usize) -> Result<Vec<f32>, DeployError> {
-        let Self { info, network } = self;
-        batches::run(
-            info,
-            pictures,
-            batch,
-            |left| left,
-            |pictures, batch| network.run(info, pictures, batch).map_err(|why| failed(info, why)),
-        )
+    fn run(&mut self, pairs: &[[Pixels<'_>; 2]]) -> Result<Vec<f32>, DeployError> {
+        let Self { info, network, joined } = self;
+        let all = |left| left;
+        batches::run(info, pairs, all, |pairs, batch| {
+            network.run(info, &joined.feeds(info, pairs, batch), batch).map_err(|why| failed(info, why))
+        })
     }
 }
 

@@ -28,18 +28,18 @@ pub trait Backend: Send {
     /// Which runtime, version and device, for people to read.
     fn describe(&self) -> String;
 
-    /// Runs a batch and returns, picture after picture, what the model gives ([`ModelInfo::output_len`] values each):
+    /// Runs a batch of pairs and returns, pair after pair, what the model gives ([`ModelInfo::output_len`] values each):
     /// raw boxes, [4 + classes, anchors] (cx cy w h in input pixels, then the class scores), or, of a model with
     /// suppression inside, rows of x1 y1 x2 y2 score class.
     ///
-    /// The pictures are `rgb` and `ir` in the values that the model takes ([`ModelInfo::values`]). A one-stream network
-    /// is given its picture as the first, and the second is not looked at. Any batch goes: a network with a fixed one
-    /// is run as often as it takes.
+    /// A pair's pictures are `rgb` and `ir` in the values that the model takes ([`ModelInfo::values`]). A one-stream
+    /// network is given its picture as the first, and the second is not looked at. Any number of pairs goes: a network
+    /// with a fixed batch is run as often as it takes.
     ///
     /// # Errors
-    /// [`DeployError::Input`] where a slice has the wrong length or kind, [`DeployError::Runtime`] where the runtime
+    /// [`DeployError::Input`] where a picture has the wrong length or kind, [`DeployError::Runtime`] where the runtime
     /// fails.
-    fn run(&mut self, pictures: [Pixels<'_>; 2], batch: usize) -> Result<Vec<f32>, DeployError>;
+    fn run(&mut self, pairs: &[[Pixels<'_>; 2]]) -> Result<Vec<f32>, DeployError>;
 
     /// Pairs that are best run at once where many wait.
     fn best_batch(&self) -> usize {
@@ -52,12 +52,12 @@ pub trait Backend: Send {
     }
 }
 
-/// Pictures of a batch for one input of a network.
+/// A picture for one input of a network, or several, one behind the other.
 #[derive(Clone, Copy, Debug)]
 pub enum Pixels<'a> {
-    /// Planes, [batch, 3, height, width], 0..1.
+    /// Planes, [channels, height, width], 0..1.
     Floats(&'a [f32]),
-    /// Pictures as they are, [batch, height, width, channels], 0..255.
+    /// The picture as it is, [height, width, channels], 0..255.
     Bytes(&'a [u8]),
 }
 
@@ -69,6 +69,14 @@ impl Pixels<'_> {
         match self {
             Self::Floats(values) => values.len(),
             Self::Bytes(values) => values.len(),
+        }
+    }
+
+    /// As it lies in memory.
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Floats(values) => bytemuck::cast_slice(values),
+            Self::Bytes(values) => values,
         }
     }
 }
@@ -164,6 +172,8 @@ pub struct Options {
     pub plugin: Option<PathBuf>,
     /// Threads for the network; otherwise the runtime's own choice.
     pub threads: Option<usize>,
+    /// ONNX Runtime on CUDA takes seconds more at the start to find faster kernels.
+    pub tune: bool,
 }
 
 /// Loads a model, or an engine (.engine), into the chosen backend.

@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
+use ort::ep::cuda::ConvAlgorithmSearch;
 use ort::ep::{self, ExecutionProvider};
 use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 
+use super::batches::{self, Joined};
 use super::library::{self, Found};
-use super::{Backend, Options, Pixels, Transfers, batches};
+use super::{Backend, Options, Pixels, Transfers};
 use crate::DeployError;
 use crate::model::{Model, ModelInfo};
 use device::{Device, Maker};
@@ -64,7 +66,7 @@ pub struct OnnxRuntime {
 
 /// Where inputs and outputs are.
 enum Runs {
-    Host(Session),
+    Host(Session, Joined),
     Device(Device),
 }
 
@@ -81,9 +83,9 @@ impl OnnxRuntime {
             return Err(DeployError::Library(why));
         }
         let info = model.info.clone();
-        let make = maker(runtime.environment, model, provider, options.threads);
+        let make = maker(runtime.environment, model, provider, options);
         let runs = match provider {
-            Provider::Cpu => make().map(Runs::Host).map_err(|e| e.message().to_owned()),
+            Provider::Cpu => make().map(on_host).map_err(|e| e.message().to_owned()),
             Provider::Cuda | Provider::TensorRt => Device::cuda(make).map(Runs::Device),
         };
         let runs = runs.map_err(|e| failed(&info, explain(provider, &e)))?;
@@ -105,13 +107,18 @@ impl OnnxRuntime {
             .and_then(|builder| plugin.session(&runtime.environment, refuse_the_processor(builder)?, &bytes));
         let (session, device) = session.map_err(|e| failed(&info, explain_plugin(e.message())))?;
         let on = format!("{device} ({})", plugin.file.display());
-        Ok(Self { info, runs: Runs::Host(session), on })
+        Ok(Self { info, runs: on_host(session), on })
     }
 }
 
+fn on_host(session: Session) -> Runs {
+    Runs::Host(session, Joined::default())
+}
+
 /// Something that makes sessions of a model.
-fn maker(environment: Environment, model: Model, provider: Provider, threads: Option<usize>) -> Maker {
-    Box::new(move || session(&environment, &model, provider, threads))
+fn maker(environment: Environment, model: Model, provider: Provider, options: &Options) -> Maker {
+    let asked = (options.threads, options.tune);
+    Box::new(move || session(&environment, &model, provider, asked))
 }
 
 #[cfg(test)]
@@ -120,7 +127,7 @@ impl OnnxRuntime {
     pub(super) fn bound_on_cpu(model: Model, options: &Options) -> Result<Self, DeployError> {
         let environment = load(options)?.environment;
         let info = model.info.clone();
-        let device = Device::cpu(maker(environment, model, Provider::Cpu, options.threads));
+        let device = Device::cpu(maker(environment, model, Provider::Cpu, options));
         let runs = Runs::Device(device.map_err(|e| failed(&info, e))?);
         Ok(Self { info, runs, on: Provider::Cpu.name().to_owned() })
     }
@@ -135,21 +142,21 @@ impl Backend for OnnxRuntime {
         format!("ONNX Runtime, {}", self.on)
     }
 
-    fn run(&mut self, pictures: [Pixels<'_>; 2], batch: usize) -> Result<Vec<f32>, DeployError> {
+    fn run(&mut self, pairs: &[[Pixels<'_>; 2]]) -> Result<Vec<f32>, DeployError> {
         let Self { info, runs, .. } = self;
         match runs {
-            Runs::Host(session) => batches::run(
-                info,
-                pictures,
-                batch,
-                |left| left,
-                |pictures, batch| run_session(session, info, pictures, batch).map_err(|e| failed(info, e)),
-            ),
+            Runs::Host(session, joined) => {
+                let all = |left| left;
+                batches::run(info, pairs, all, |pairs, batch| {
+                    let feeds = joined.feeds(info, pairs, batch);
+                    run_session(session, info, &feeds, batch).map_err(|e| failed(info, e))
+                })
+            }
             Runs::Device(device) => {
                 device.start();
                 let size = |left: usize| left.min(device::MAX_SIZE);
-                batches::run(info, pictures, batch, size, |pictures, batch| {
-                    device.run(info, pictures, batch).map_err(|e| failed(info, e.to_string()))
+                batches::run(info, pairs, size, |pairs, _| {
+                    device.run(info, pairs).map_err(|e| failed(info, e.to_string()))
                 })
             }
         }
@@ -162,7 +169,7 @@ impl Backend for OnnxRuntime {
 
     fn transfers(&self) -> Option<Transfers> {
         match &self.runs {
-            Runs::Host(_) => None,
+            Runs::Host(..) => None,
             Runs::Device(device) => Some(device.transfers()),
         }
     }
@@ -197,14 +204,22 @@ fn session(
     environment: &Environment,
     Model { info, bytes }: &Model,
     provider: Provider,
-    threads: Option<usize>,
+    (threads, tune): (Option<usize>, bool),
 ) -> ort::Result<Session> {
     let mut builder = builder(environment, threads)?;
     if provider != Provider::Cpu {
         builder = refuse_the_processor(builder)?;
     }
     // Where TF32 is forbidden, ONNX Runtime keeps half precision off the tensor cores as well.
-    let cuda = || ep::CUDA::default().with_tf32(is_half(info)).with_prefer_nhwc(true);
+    let cuda = || {
+        let cuda = ep::CUDA::default().with_tf32(is_half(info)).with_prefer_nhwc(true);
+        // Trying every kernel, and compiling those that add a convolution's bias, takes cuDNN many times as long.
+        if tune {
+            cuda.with_conv_algorithm_search(ConvAlgorithmSearch::Exhaustive).with_fuse_conv_bias(true)
+        } else {
+            cuda.with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
+        }
+    };
     builder = match provider {
         Provider::Cpu => builder,
         Provider::Cuda => {

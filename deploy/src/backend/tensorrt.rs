@@ -126,18 +126,18 @@ impl Backend for TensorRt {
         format!("{}, {}{how} ({})", engine.library(), engine.gpu().name(), engine.library().path().display())
     }
 
-    fn run(&mut self, pictures: [Pixels<'_>; 2], batch: usize) -> Result<Vec<f32>, DeployError> {
+    fn run(&mut self, pairs: &[[Pixels<'_>; 2]]) -> Result<Vec<f32>, DeployError> {
         let Self { info, runner, spent, .. } = self;
         *spent = Transfers::default();
         let most = self.batch.max;
         batches::run(
             info,
-            pictures,
-            batch,
+            pairs,
             |left| size_for(left, most),
-            |pictures, batch| {
-                let bytes: Vec<&[u8]> = pictures.iter().map(|pixels| bytes(*pixels)).collect();
-                let (output, ms) = runner.run(&bytes, batch).map_err(|error| failed(info, &error))?;
+            |pairs, batch| {
+                let pictures: Vec<[&[u8]; 2]> =
+                    pairs.iter().map(|pair| pair.each_ref().map(Pixels::bytes)).collect();
+                let (output, ms) = runner.run(&pictures, batch).map_err(|error| failed(info, &error))?;
                 spent.upload += ms.upload;
                 spent.compute += ms.compute;
                 spent.download += ms.download;
@@ -177,13 +177,6 @@ impl Kernels {
 /// Pictures to run at once of those that are left: few sizes, so that few are set up and recorded.
 fn size_for(left: usize, most: usize) -> usize {
     (1 << left.max(1).ilog2()).min(most)
-}
-
-fn bytes(pixels: Pixels<'_>) -> &[u8] {
-    match pixels {
-        Pixels::Floats(values) => bytemuck::cast_slice(values),
-        Pixels::Bytes(values) => values,
-    }
 }
 
 /// The engine's inputs and output, without the batch.

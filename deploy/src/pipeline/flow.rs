@@ -23,7 +23,7 @@ use crate::pairing::Files;
 /// How many pairs go through the network at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Batch {
-    /// As many as are ready when the network is, up to what suits the backend.
+    /// As many as suit the backend, but for the last.
     Auto,
     /// Always so many, but for the last.
     Of(usize),
@@ -77,53 +77,32 @@ pub(super) struct Network<'a> {
     pub queue: Queue<'a>,
     /// Most pairs a batch.
     pub most: usize,
-    /// Wait for a full batch, instead of going on with what is there.
-    pub fill: bool,
     pub results: Sender<Detected>,
 }
 
 impl Network<'_> {
     /// Until the pairs are through, nobody takes the results any more, or the network fails.
     pub fn run(mut self) {
-        let mut together = Tensors::default();
         loop {
-            let batch = self.queue.batch(self.most, self.fill);
-            if batch.is_empty() || self.detect(batch, &mut together).is_err() {
+            let batch = self.queue.batch(self.most);
+            if batch.is_empty() || self.detect(batch).is_err() {
                 return;
             }
         }
     }
 
     /// Runs the pairs of a batch that could be read, and hands over all of them in order.
-    fn detect(&mut self, batch: Vec<Outcome>, together: &mut Tensors) -> Result<(), Stopped> {
-        let values = self.backend.info().values;
-        let readable = batch.iter().filter(|outcome| outcome.prepared.is_ok()).count();
-        let len = self.backend.info().output_len();
-        let mut ms = 0.0;
-        let (raw, prepared) = if readable == 1 {
-            let one = batch.iter().find(|outcome| outcome.prepared.is_ok());
-            let raw = timed(&mut ms, || match one {
-                Some(one) => self.backend.run(one.tensors.pixels(values), 1),
-                None => Ok(Vec::new()),
-            });
-            let free = |outcome: Outcome| {
-                self.queue.again(outcome.tensors);
-                (outcome.index, outcome.prepared)
-            };
-            (raw, batch.into_iter().map(free).collect::<Vec<_>>())
-        } else {
-            together.clear();
-            let mut prepared = Vec::with_capacity(batch.len());
-            for outcome in batch {
-                if outcome.prepared.is_ok() {
-                    together.append(&outcome.tensors, values);
-                }
-                // The next pairs are read while the network runs.
-                self.queue.again(outcome.tensors);
-                prepared.push((outcome.index, outcome.prepared));
-            }
-            (timed(&mut ms, || self.backend.run(together.pixels(values), readable)), prepared)
+    fn detect(&mut self, batch: Vec<Outcome>) -> Result<(), Stopped> {
+        let (values, len) = (self.backend.info().values, self.backend.info().output_len());
+        let readable = batch.iter().filter(|outcome| outcome.prepared.is_ok());
+        let pairs: Vec<_> = readable.map(|outcome| outcome.tensors.pixels(values)).collect();
+        let (readable, mut ms) = (pairs.len(), 0.0);
+        let raw = timed(&mut ms, || self.backend.run(&pairs));
+        let free = |outcome: Outcome| {
+            self.queue.again(outcome.tensors);
+            (outcome.index, outcome.prepared)
         };
+        let prepared: Vec<_> = batch.into_iter().map(free).collect();
         let raw = match raw {
             Ok(raw) => raw,
             Err(error) => {
@@ -182,12 +161,11 @@ impl<'a> Queue<'a> {
     }
 
     /// The next pairs in order, `most` of them readable; none where all are through.
-    fn batch(&mut self, most: usize, fill: bool) -> Vec<Outcome> {
+    fn batch(&mut self, most: usize) -> Vec<Outcome> {
         let mut batch = Vec::new();
         let mut readable = 0;
         while readable < most {
-            let wait = fill || readable == 0;
-            let Some(outcome) = self.take(wait) else { break };
+            let Some(outcome) = self.take() else { break };
             readable += usize::from(outcome.prepared.is_ok());
             // A broken pair needs no network: its buffer goes on, and where it comes first it is reported at once.
             let alone = outcome.prepared.is_err() && readable == 0;
@@ -199,13 +177,13 @@ impl<'a> Queue<'a> {
         batch
     }
 
-    /// The next pair in order; `None` where all that were begun are through, or, without waiting, where it is not there.
-    fn take(&mut self, wait: bool) -> Option<Outcome> {
+    /// Waits for the next pair in order; `None` where all that were begun are through.
+    fn take(&mut self) -> Option<Outcome> {
         while !self.waiting.contains_key(&self.taken) {
             if self.taken == self.next {
                 return None;
             }
-            let outcome = if wait { self.done.recv().ok()? } else { self.done.try_recv().ok()? };
+            let outcome = self.done.recv().ok()?;
             self.waiting.insert(outcome.index, outcome);
         }
         self.taken += 1;

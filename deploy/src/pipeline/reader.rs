@@ -31,22 +31,6 @@ impl Tensors {
             Values::Bytes => [0, 1].map(|input| Pixels::Bytes(&self.bytes[input])),
         }
     }
-
-    /// Takes over another's pictures behind its own, of the kind that the network takes.
-    pub(crate) fn append(&mut self, other: &Self, values: Values) {
-        for input in 0..2 {
-            match values {
-                Values::Floats => self.floats[input].extend_from_slice(&other.floats[input]),
-                Values::Bytes => self.bytes[input].extend_from_slice(&other.bytes[input]),
-            }
-        }
-    }
-
-    /// Forgets the pictures, keeps the memory.
-    pub(crate) fn clear(&mut self) {
-        self.bytes.iter_mut().for_each(Vec::clear);
-        self.floats.iter_mut().for_each(Vec::clear);
-    }
 }
 
 /// What is known of pictures once their tensors are filled.

@@ -3,10 +3,11 @@
 //! For every size of batch there is a session of its own, with its tensors bound once: sessions share no buffers, while one
 //! that had recorded a graph of one size and then ran another would replay the first over memory that was given back. A
 //! run writes the pictures into page-locked memory, copies them to the device, runs the network there, and copies the
-//! output back. A batch goes to the smallest set that is not much too large for it, with old pictures in the places that
-//! are left; so a few sets (and recorded graphs) serve all lengths of a folder's end.
+//! output back. A batch goes to the smallest set that has the places, with old pictures in those that are left: a place
+//! too many costs a fraction of a millisecond, another session seconds.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,16 +22,13 @@ use crate::model::{ModelInfo, Values};
 
 /// More pictures at once bring nothing more.
 pub(super) const MAX_SIZE: usize = 64;
-/// A set may have so many times the places that a batch needs.
-const LOOSE: usize = 4;
 
 /// Makes one more session of a model.
 pub(super) type Maker = Box<dyn Fn() -> ort::Result<Session> + Send>;
 
-/// Places for a batch of `count`, with sets of these sizes there already: one of them, or a new one.
+/// Places for a batch of `count`, with sets of these sizes there already, the smallest first: one of them, or a new one.
 fn size_for(count: usize, mut there: impl Iterator<Item = usize>) -> usize {
-    let fits = |size: &usize| (count..=LOOSE * count).contains(size);
-    there.find(fits).unwrap_or_else(|| count.next_power_of_two())
+    there.find(|&size| size >= count).unwrap_or_else(|| count.next_power_of_two())
 }
 
 /// A device, and what is bound in its memory, by size of batch.
@@ -92,16 +90,16 @@ impl Device {
         self.spent
     }
 
-    /// Runs a batch of at most [`MAX_SIZE`], or of the size that the model is fixed to.
-    pub fn run(&mut self, info: &ModelInfo, pictures: &[Pixels<'_>], batch: usize) -> ort::Result<Vec<f32>> {
-        let size = info.batch.unwrap_or_else(|| size_for(batch, self.sets.keys().copied()));
+    /// Runs at most [`MAX_SIZE`] pairs, or as many as the model is fixed to.
+    pub fn run(&mut self, info: &ModelInfo, pairs: &[[Pixels<'_>; 2]]) -> ort::Result<Vec<f32>> {
+        let size = info.batch.unwrap_or_else(|| size_for(pairs.len(), self.sets.keys().copied()));
         if !self.sets.contains_key(&size) {
             let session = self.spare.take().map_or_else(&self.make, Ok)?;
             self.sets.insert(size, Bound::new(session, info, size, self.place.clone(), &self.link)?);
         }
-        let output = batch * info.output_len();
+        let output = pairs.len() * info.output_len();
         match self.sets.get_mut(&size) {
-            Some(set) => set.run(pictures, output, &self.link, &mut self.spent),
+            Some(set) => set.run(pairs, output, &self.link, &mut self.spent),
             None => Ok(Vec::new()),
         }
     }
@@ -153,16 +151,21 @@ impl Bound {
         Ok(Self { inputs, output, result, binding, options: RunOptions::new()?, session })
     }
 
-    /// Runs the pictures; the first `output` values of what comes out are theirs.
+    /// Runs the pairs; the first `output` values of what comes out are theirs.
     fn run(
         &mut self,
-        pictures: &[Pixels<'_>],
+        pairs: &[[Pixels<'_>; 2]],
         output: usize,
         link: &Link,
         spent: &mut Transfers,
     ) -> ort::Result<Vec<f32>> {
         timed(&mut spent.upload, || {
-            self.inputs.iter_mut().zip(pictures).try_for_each(|(input, pixels)| input.fill(*pixels, link))?;
+            for (place, pair) in pairs.iter().enumerate() {
+                let inputs = self.inputs.iter_mut().zip(pair);
+                inputs
+                    .into_iter()
+                    .try_for_each(|(input, picture)| input.fill(place, picture.bytes(), link))?;
+            }
             link.wait()
         })?;
         timed(&mut spent.compute, || {
@@ -177,13 +180,11 @@ impl Bound {
 }
 
 impl Input {
-    fn fill(&mut self, pixels: Pixels<'_>, link: &Link) -> ort::Result<()> {
-        let pixels = match pixels {
-            Pixels::Floats(data) => bytemuck::cast_slice(data),
-            Pixels::Bytes(data) => data,
-        };
-        self.host.bytes_mut()[..pixels.len()].copy_from_slice(pixels);
-        link.upload(&self.host, self.device.data_ptr_mut() as u64, pixels.len())
+    /// Begins to copy a picture to its place; it is on its way while the next is written.
+    fn fill(&mut self, place: usize, picture: &[u8], link: &Link) -> ort::Result<()> {
+        let range = place * picture.len()..(place + 1) * picture.len();
+        self.host.bytes_mut()[range.clone()].copy_from_slice(picture);
+        link.upload(&self.host, self.device.data_ptr_mut() as u64, range)
     }
 }
 
@@ -220,19 +221,21 @@ impl Link {
         }
     }
 
-    /// Begins to copy so many bytes into a tensor of the device, which has as many.
-    fn upload(&self, from: &Staging, to: u64, bytes: usize) -> ort::Result<()> {
+    /// Begins to copy these bytes to the same place in a tensor of the device, which is as large.
+    fn upload(&self, from: &Staging, to: u64, bytes: Range<usize>) -> ort::Result<()> {
         match (self, from) {
             (Link::Cuda(gpu, stream), Staging::Pinned(memory)) => {
                 gpu.make_current().map_err(of_cuda)?;
-                // SAFETY: the tensor is bound to this memory's size, no run is under way, and `wait` follows.
+                // SAFETY: the tensor is bound to this memory's size, no run is under way, and `wait` follows before these
+                // bytes are written again.
                 unsafe { stream.upload(memory, to, bytes) }.map_err(of_cuda)
             }
             #[cfg(test)]
             _ => {
                 // SAFETY: as above; both are memory of the host.
                 unsafe {
-                    std::ptr::copy_nonoverlapping(from.bytes().as_ptr(), to as *mut u8, bytes);
+                    let to = (to as *mut u8).add(bytes.start);
+                    std::ptr::copy_nonoverlapping(from.bytes()[bytes.clone()].as_ptr(), to, bytes.len());
                 }
                 Ok(())
             }
@@ -284,9 +287,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_takes_a_set_that_is_there_if_it_is_not_much_too_large() {
+    fn a_batch_takes_the_smallest_set_that_has_the_places() {
         let size = |count, there: &[usize]| size_for(count, there.iter().copied());
         assert_eq!([1, 2, 3, 8, 33].map(|count| size(count, &[])), [1, 2, 4, 8, 64]);
         assert_eq!([1, 2, 5, 8, 9].map(|count| size(count, &[1, 8])), [1, 8, 8, 8, 16]);
+        assert_eq!(size(1, &[16, 64]), 16);
     }
 }

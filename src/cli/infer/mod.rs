@@ -1,24 +1,29 @@
 //! `yf infer`: boxes on pairs of pictures.
 
-use std::path::{Path, PathBuf};
+mod reporter;
+mod summary;
+
+use std::io::{IsTerminal, stdout};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use indicatif::ProgressDrawTarget;
 use yf_data::decode::Limits;
 use yf_data::detection::Suppression;
-use yf_deploy::DeployError;
 use yf_deploy::model::{Inputs, ModelInfo, ModelSource};
-use yf_deploy::output::{self as written, SaveFolder};
 use yf_deploy::pairing::{self, Pairing};
-use yf_deploy::pipeline::{Batch, PairResult, Pipeline, Settings};
+use yf_deploy::pipeline::{Batch, Pipeline, Settings};
 use yf_plan::Modality;
 
 use super::choices::{MODALITY, choice, unit};
 use super::deployed::{self, BackendArgs};
 use crate::failure::{Failure, OrArguments};
-use crate::{output, progress, runs};
+use crate::progress;
+use reporter::Reporter;
+use summary::Summary;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,7 +62,7 @@ pub struct InferArgs {
     /// Show one camera only to the network; the other one's picture is grey [both: to a network for one camera its own]
     #[arg(long, value_name = "CAMERA", default_value = "both", value_parser = choice::<Modality>(MODALITY))]
     modality: Modality,
-    /// Pairs that go through the network at once: a number, or as many as are ready and suit the backend
+    /// Pairs that go through the network at once: a number, or as many as suit the backend
     #[arg(long, value_name = "N", default_value = "auto", value_parser = deployed::batch)]
     batch: Batch,
     /// Stop at the first pair that cannot be read, instead of naming it and going on
@@ -89,21 +94,29 @@ pub fn run(args: InferArgs) -> Result<(), Failure> {
     check_suppression(&args, backend.info());
     let mut pipeline = Pipeline::new(backend, settings);
     let names = pipeline.backend().info().names.clone();
-    let mut reporter = Reporter::new(&args, names)?;
+    let mut reporter = Reporter::new(&args, draws(&args), names)?;
     for lone in &pairing.alone {
         reporter.broken(lone);
     }
     if args.strict && !pairing.alone.is_empty() {
         return Err(Failure::BadResult);
     }
-    let bar = progress::bar(if args.json { 0 } else { pairing.pairs.len() }, "pairs");
-    let (stop, mut done) = (stopped_by_ctrl_c()?, 0);
+    let bar = progress::bar(pairing.pairs.len(), "pairs");
+    if args.json && stdout().is_terminal() {
+        // The lines show how far it is.
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let (stop, mut done, mut summary) = (stopped_by_ctrl_c()?, 0, Summary::begin());
     pipeline.run_until(&stop, &pairing.pairs, |result| {
         done += 1;
+        summary.count(result.as_ref().ok());
         bar.inc(1);
         bar.suspend(|| reporter.take(result))
     })?;
     bar.finish_and_clear();
+    if pairing.pairs.len() > 1 {
+        summary.tell();
+    }
     if done < pairing.pairs.len() {
         tracing::warn!("stopped: {done} of {} pairs are done", pairing.pairs.len());
         return Err(Failure::Interrupted);
@@ -175,78 +188,4 @@ fn check_pictures(args: &InferArgs, info: &ModelInfo) -> Result<()> {
         bail!("{model} sees with two cameras: give the infrared picture as well (yf infer {rgb} IR)");
     }
     Ok(())
-}
-
-/// Writes results down as they come, and counts what could not be read.
-struct Reporter {
-    names: Vec<String>,
-    json: bool,
-    pictures: bool,
-    labels: bool,
-    folder: Option<SaveFolder>,
-    broken: usize,
-}
-
-impl Reporter {
-    fn new(args: &InferArgs, names: Vec<String>) -> Result<Self, Failure> {
-        let pictures = draws(args);
-        let path = match &args.save {
-            Some(folder) => Some(folder.clone()),
-            None if pictures || args.save_txt => Some(runs::create(Path::new(runs::PREDICT), runs::NAME)?),
-            None => None,
-        };
-        let folder = path.as_deref().map(SaveFolder::create).transpose()?;
-        if let Some(path) = path.filter(|_| args.save.is_none()) {
-            tracing::info!("saving in {}", path.display());
-        }
-        Ok(Reporter { names, json: args.json, pictures, labels: args.save_txt, folder, broken: 0 })
-    }
-
-    fn broken(&mut self, error: &DeployError) {
-        tracing::error!("{error}");
-        self.broken += 1;
-    }
-
-    fn take(&mut self, result: Result<PairResult, DeployError>) -> Result<(), Failure> {
-        let result = match result {
-            Ok(result) => result,
-            Err(error) => {
-                self.broken(&error);
-                return Ok(());
-            }
-        };
-        if let Some(folder) = &mut self.folder {
-            let name = folder.name(&result);
-            if self.pictures {
-                name.picture(&result, &self.names)?;
-            }
-            if self.labels {
-                name.labels(&result)?;
-            }
-        }
-        if self.json {
-            output::line(written::json(&result, &self.names))
-        } else {
-            output::line(self.sentence(&result))
-        }
-    }
-
-    /// `rgb.jpg + ir.jpg: 2 person, 1 car (34.1 ms)`
-    fn sentence(&self, result: &PairResult) -> String {
-        let count = |class| result.detections.iter().filter(|d| d.class == class).count();
-        let found: Vec<String> = (self.names.iter().enumerate())
-            .map(|(class, name)| (count(class), name))
-            .filter(|(number, _)| *number > 0)
-            .map(|(number, name)| format!("{number} {name}"))
-            .collect();
-        let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
-        let ms = &result.ms;
-        let total = ms.decode + ms.letterbox + ms.network + ms.suppression;
-        let files = [&result.rgb, &result.ir].into_iter().flatten().map(|path| path.display().to_string());
-        format!("{}: {found} ({total:.1} ms)", files.collect::<Vec<_>>().join(" + "))
-    }
-
-    fn close(self) -> Result<(), Failure> {
-        if self.broken > 0 { Err(Failure::BadResult) } else { Ok(()) }
-    }
 }
