@@ -288,11 +288,11 @@ mod tests {
             Ok(command)
         };
         run(&command, 2).unwrap();
-        let mut lines: Vec<String> =
-            std::fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
-        lines.sort();
-        assert_eq!(lines[3..], ["1 0", "1 1", "1 2"], "{lines:?}");
-        assert!(lines.contains(&"0 2".to_owned()));
+        let text = std::fs::read_to_string(&log).unwrap();
+        // Rank 0 may be ended before it has written anything, but for the last time.
+        let failing: Vec<&str> = text.lines().filter(|line| line.starts_with('1')).collect();
+        assert_eq!(failing, ["1 0", "1 1", "1 2"], "{text}");
+        assert!(text.lines().any(|line| line == "0 2"), "{text}");
     }
 
     #[test]

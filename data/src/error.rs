@@ -69,7 +69,7 @@ pub enum DataError {
     },
     /// The pairs do not fit into memory.
     #[error(
-        "the pairs need {} of memory and {} are free: cache on the disk or not at all (--cache none)",
+        "the pairs need {} of memory and {} may be taken: cache on the disk (--cache disk) or not at all (--cache none)",
         gib(*needed),
         gib(*available)
     )]

@@ -146,18 +146,20 @@ impl Loader {
         Ok((u128::from(bytes) * total as u128 / count as u128) as u64)
     }
 
-    /// Whether a cache in memory fits into what is free, less a tenth that is left to everything else. Says the
-    /// bytes that the cache will take; 0 without one.
+    /// Whether a cache in memory fits into this part (0..1) of what is free. Says the bytes that the cache will take; 0
+    /// without one.
     ///
     /// # Errors
     /// [`DataError::Memory`] where it does not fit, and headers that cannot be read.
-    pub fn ensure_memory(&self) -> Result<u64, DataError> {
+    pub fn ensure_memory(&self, part: f64) -> Result<u64, DataError> {
         if !matches!(self.store, Store::Ram(_)) {
             return Ok(0);
         }
         let needed = self.estimate_bytes(1000)?;
         match available_memory() {
-            Some(available) if needed > available / 10 * 9 => Err(DataError::Memory { needed, available }),
+            Some(free) if needed as f64 > free as f64 * part => {
+                Err(DataError::Memory { needed, available: (free as f64 * part) as u64 })
+            }
             _ => Ok(needed),
         }
     }
@@ -216,7 +218,8 @@ mod tests {
             })
             .sum();
         assert_eq!(loader.estimate_bytes(10).expect("headers"), 4 * words as u64 + 3 * SAMPLE_BYTES);
-        assert!(loader.ensure_memory().expect("a few kilobytes") > 0);
+        assert!(loader.ensure_memory(0.5).expect("a few kilobytes") > 0);
+        assert!(matches!(loader.ensure_memory(0.0), Err(DataError::Memory { available: 0, .. })));
     }
 
     #[test]
@@ -224,7 +227,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let loader = loader(Cache::None, folder.path());
         loader.get(0).expect("good");
-        assert_eq!(loader.ensure_memory().expect("nothing to hold"), 0);
+        assert_eq!(loader.ensure_memory(0.0).expect("nothing to hold"), 0);
         drop(folder);
         assert!(loader.get(0).is_err());
     }

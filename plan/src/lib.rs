@@ -43,8 +43,10 @@ impl fmt::Display for Modality {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cache {
-    /// Decode at every use.
+    /// As `Ram` where less than half of the memory that is free suffices, else as `None`.
     #[default]
+    Auto,
+    /// Decode at every use.
     None,
     /// Decoded and resized pairs in memory, both modalities.
     Ram,

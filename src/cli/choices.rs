@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 /// Camera names of `--modality`.
 pub const MODALITY: &[&str] = &["both", "rgb", "ir"];
 /// Places of `--cache`.
-pub const CACHE: &[&str] = &["none", "ram", "disk", "device"];
+pub const CACHE: &[&str] = &["auto", "none", "ram", "disk", "device"];
 /// Precisions of `--amp`.
 pub const AMP: &[&str] = &["fp16", "bf16"];
 /// Names of `--optimizer`.

@@ -1,20 +1,18 @@
 //! A plan becomes what a run works with: device, network, pairs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tracing::{info, warn};
-use yf_data::DataError;
 use yf_data::check::check_pairs;
 use yf_data::dataset::{DataSet, PairFiles, Split};
 use yf_data::decode::Limits;
-use yf_data::loader::{Cache, Loader};
 use yf_models::{Auxiliary, Camera, Graph, Network, Transplant, Weights};
 use yf_plan::{Modality, Recipe, TrainPlan};
 
 use crate::Error;
 use crate::augment::Augmentation;
 use crate::distributed::World;
-use crate::feed::{Feed, Resident, Settings};
+use crate::feed::{Feed, Settings, keep};
 use crate::learner::{Learner, precision};
 use crate::schedule::Schedule;
 use crate::torch::{self, Device, Kind, Parameters};
@@ -72,9 +70,9 @@ impl Setup {
             device,
             kind: pictures(plan, device),
         };
-        let (loader, resident) = keep(train, plan, device)?;
+        let (loader, resident) = keep(train, plan, world)?;
         let feed = Feed::new(loader, resident, set.classes(), settings)?;
-        let (loader, resident) = keep(val, plan, device)?;
+        let (loader, resident) = keep(val, plan, world)?;
         // As large whatever the number of ranks, which then compute the very same.
         let batch = plan.recipe.batch.min(MAX_VALIDATION_BATCH);
         let settings = Settings { kind: Kind::Float, batch, ..settings };
@@ -202,53 +200,4 @@ fn usable(pairs: Vec<PairFiles>, classes: usize, plan: &TrainPlan) -> Result<Vec
 /// Type of the training pictures: what autocast would make of them first of all.
 fn pictures(plan: &TrainPlan, device: Device) -> Kind {
     if device.is_cuda() { precision(plan.recipe.amp, device).unwrap_or(Kind::Float) } else { Kind::Float }
-}
-
-/// Where decoded pairs stay: as the plan asks, or the next best place that they fit into.
-fn keep(
-    pairs: Vec<PairFiles>,
-    plan: &TrainPlan,
-    device: Device,
-) -> Result<(Loader, Option<Resident>), Error> {
-    let (size, limits) = (plan.imgsz, Limits::default());
-    let cached = |cache: Cache| Loader::new(pairs.clone(), size, cache, limits);
-    match plan.cache {
-        yf_plan::Cache::None => return Ok((cached(Cache::None)?, None)),
-        yf_plan::Cache::Disk => {
-            let folder = cache_folder()?;
-            info!("decoded pairs are kept in {}", folder.display());
-            return Ok((cached(Cache::Disk(folder))?, None));
-        }
-        yf_plan::Cache::Ram => (),
-        yf_plan::Cache::Device => {
-            // In memory they only wait to be sent.
-            let loader = cached(Cache::Ram)?;
-            if let Some(resident) = Resident::open(&loader, device)? {
-                return Ok((loader, Some(resident)));
-            }
-        }
-    }
-    let loader = cached(Cache::Ram)?;
-    match loader.ensure_memory() {
-        Ok(bytes) => {
-            info!("{} pairs will take {:.2} GB of memory", pairs.len(), bytes as f64 / 1e9);
-            Ok((loader, None))
-        }
-        Err(e @ DataError::Memory { .. }) => {
-            warn!("no cache: {e}");
-            Ok((cached(Cache::None)?, None))
-        }
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// `yf/pairs` in the user's folder for caches.
-fn cache_folder() -> Result<PathBuf, Error> {
-    let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let caches = of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache")));
-    caches.map(|folder| folder.join("yf/pairs")).ok_or_else(|| {
-        Error::Other(
-            "neither HOME nor XDG_CACHE_HOME is set: --cache disk has no place to write to".to_owned(),
-        )
-    })
 }

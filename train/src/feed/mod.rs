@@ -5,6 +5,7 @@
 //! buffers on the device; [`Feed::batch`] samples the pictures there. The training thread only gives the device its
 //! last part to do.
 
+mod cache;
 mod order;
 mod parcel;
 mod prepare;
@@ -33,6 +34,7 @@ use parcel::{Labels, Parcel, part};
 use prepare::{Boxes, Preparer};
 use upload::{Buffers, Lease};
 
+pub use cache::keep;
 pub use resident::Resident;
 pub use upload::Upload;
 
