@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use yf_data::memory::keep_freed_memory;
+
 mod cli;
 mod failure;
 mod libtorch;
@@ -12,6 +14,7 @@ mod runs;
 mod trials;
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     let command = cli::parse();
     yf_plan::log::start(command.level());
     match command.run() {

@@ -20,7 +20,7 @@ mod jpeg;
 pub mod labels;
 pub mod letterbox;
 pub mod loader;
-mod memory;
+pub mod memory;
 pub mod metrics;
 pub mod picture;
 mod prefetch;

@@ -9,7 +9,7 @@ use crate::dataset::PairFiles;
 use crate::decode::{Limits, dimensions, read_pair_to_fit};
 use crate::disk_cache::DiskCache;
 use crate::error::DataError;
-pub use crate::memory::available_memory;
+use crate::memory::available_memory;
 pub use crate::prefetch::{Prefetch, prefetch};
 use crate::resize::fit;
 pub use crate::sample::Sample;

@@ -1,4 +1,4 @@
-//! How much memory there is.
+//! How much memory there is, and that it stays.
 
 use std::path::Path;
 
@@ -9,6 +9,18 @@ pub fn available_memory() -> Option<u64> {
     match (free, control_group_rest()) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
+    }
+}
+
+/// For programs that decode pictures, at their start, before any other thread is there: a decoded picture takes megabytes
+/// for milliseconds, and glibc would ask the system for such memory every time, page by page, and give it back, which is a
+/// sixth of the time of decoding.
+pub fn keep_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: plain numbers.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 512 << 20);
     }
 }
 

@@ -5,11 +5,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::Context;
+use yf_data::memory::keep_freed_memory;
 use yf_plan::Job;
 use yf_train::Error;
 
 fn main() {
-    keep_memory();
+    keep_freed_memory();
     yf_plan::log::start_as_told();
     // tch panics where libtorch throws (out of memory, say); that is an error of the run, not of the program.
     std::panic::set_hook(Box::new(|_| ()));
@@ -50,22 +51,4 @@ fn sentence(error: &anyhow::Error) -> String {
         }
     }
     said
-}
-
-/// A decoded picture takes megabytes for milliseconds. glibc would ask the system for such memory every time, page by
-/// page, and give it back: a sixth of the time of decoding.
-fn keep_memory() {
-    #[cfg(target_env = "gnu")]
-    {
-        unsafe extern "C" {
-            fn mallopt(parameter: std::ffi::c_int, value: std::ffi::c_int) -> std::ffi::c_int;
-        }
-        const M_TRIM_THRESHOLD: std::ffi::c_int = -1;
-        const M_MMAP_THRESHOLD: std::ffi::c_int = -3;
-        // SAFETY: plain numbers, before any other thread is there.
-        unsafe {
-            mallopt(M_MMAP_THRESHOLD, 32 << 20);
-            mallopt(M_TRIM_THRESHOLD, 512 << 20);
-        }
-    }
 }

@@ -105,12 +105,15 @@ pub struct Block {
     pub takes_repeats: bool,
     /// Whether it makes the head's class branch depthwise separable.
     pub depthwise_head: bool,
+    /// Whether it begins by giving the maps that it is given, joined or blended: what reads it can be started as if it
+    /// read these.
+    pub begins_plain: bool,
     /// What it emits.
     pub emit: Emit,
 }
 
 const fn plain(name: &'static str, emit: Emit) -> Block {
-    Block { name, takes_repeats: false, depthwise_head: false, emit }
+    Block { name, takes_repeats: false, depthwise_head: false, begins_plain: false, emit }
 }
 
 /// Every block.
@@ -129,8 +132,8 @@ pub const ALL: &[Block] = &[
     plain("C2f_BiFocus", bifocus::c2f_bifocus_layer),
     plain("DEA", dea::layer),
     plain("DEFA", defa::layer),
-    plain("Gate", gate::layer),
-    plain("Cross", cross::layer),
+    Block { begins_plain: true, ..plain("Gate", gate::layer) },
+    Block { begins_plain: true, ..plain("Cross", cross::layer) },
     plain("Detect", detect::layer),
 ];
 

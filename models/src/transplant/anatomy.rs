@@ -210,7 +210,10 @@ impl<'g> Anatomy<'g> {
             return Some(vec![Segment { origin: Origin::Picture(stream), width }]);
         }
         if node.layer != reader && self.layers.iter().any(|l| l.index == node.layer) {
-            return Some(vec![Segment { origin: Origin::Layer(layer(node.layer)?), width }]);
+            return match layer(node.layer) {
+                Some(twin) => Some(vec![Segment { origin: Origin::Layer(twin), width }]),
+                None => self.given(node.layer, width, layer),
+            };
         }
         match node.op {
             Op::Concat { axis: 0 } | Op::UpsampleNearest { .. } => {
@@ -218,6 +221,39 @@ impl<'g> Anatomy<'g> {
                 parts.collect::<Option<Vec<_>>>().map(|parts| parts.concat())
             }
             _ => None,
+        }
+    }
+
+    /// What a layer that begins plain gives at first: the maps that it is given, one behind the other, or where these are
+    /// of one source, that one.
+    fn given(
+        &self,
+        fusing: usize,
+        width: usize,
+        layer: &dyn Fn(usize) -> Option<usize>,
+    ) -> Option<Vec<Segment>> {
+        let block = &self.graph.layers.get(fusing)?.block;
+        if !crate::blocks::find(block).is_some_and(|block| block.begins_plain) {
+            return None;
+        }
+        let within = self.graph.nodes.iter().filter(|node| node.layer == fusing);
+        let read = within.flat_map(|node| &node.inputs).copied();
+        let mut maps: Vec<ValueId> = Vec::new();
+        for value in read.filter(|v| self.producers[v.0].is_some_and(|node| node.layer != fusing)) {
+            if !maps.contains(&value) {
+                maps.push(value);
+            }
+        }
+        let parts = maps.iter().map(|&value| self.segments_of(value, fusing, layer));
+        let parts = parts.collect::<Option<Vec<_>>>()?.concat();
+        let joined: usize = parts.iter().map(|part| part.width).sum();
+        let first = *parts.first()?;
+        if joined == width {
+            Some(parts)
+        } else if first.width == width && parts.iter().all(|part| *part == first) {
+            Some(vec![first])
+        } else {
+            None
         }
     }
 }

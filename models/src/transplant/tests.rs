@@ -77,6 +77,22 @@ fn two_stems_and_the_trunk_behind_them_come_from_one_network() {
 }
 
 #[test]
+fn a_gate_or_a_question_between_the_cameras_leaves_the_neck_as_it_was() {
+    let joined = plan("yolo11-n", "mid-s");
+    for (model, block) in [("gated-s", "Gate"), ("cross-s", "Cross")] {
+        let plan = plan("yolo11-n", model);
+        let left = plan.layers.iter().filter(|l| l.left != Count::default());
+        assert!(left.clone().all(|l| l.block == block), "\n{}", plan.table());
+        assert!(left.count() >= 2);
+        // The neck reads the two maps as mid's does.
+        let neck = plan.layers.iter().find(|l| l.block == "C3k2" && l.adapted != Count::default()).unwrap();
+        let name = format!("model.{}.cv1.conv.weight", neck.index);
+        let same = joined.pieces.values().any(|piece| *piece == plan.pieces[&name]);
+        assert!(same, "{name}: {:?}", plan.pieces[&name]);
+    }
+}
+
+#[test]
 fn a_fused_map_that_feeds_one_branch_is_shared_out() {
     let plan = plan("yolov8-n", "early-s");
     assert_eq!([10, 11, 23].map(|at| from(&plan, at)), [3, 3, 8].map(Some));

@@ -163,7 +163,7 @@ pub fn with_words<T>(words: &[u32], work: impl FnOnce(&Tensor) -> T) -> T {
 /// What libtorch reports.
 pub fn free_memory(device: Device) -> Result<u64, TorchError> {
     let Device::Cuda(index) = device else {
-        return Ok(yf_data::loader::available_memory().unwrap_or(u64::MAX));
+        return Ok(yf_data::memory::available_memory().unwrap_or(u64::MAX));
     };
     let mut bytes = 0;
     // SAFETY: `bytes` is live.
