@@ -139,7 +139,8 @@ impl Pipeline {
             }
             drop((todo, done));
             let mut queue = Queue::new(jobs, outcomes, stop, pairs.len());
-            queue.start(2 * most + 2 * readers);
+            // A batch that is computed, one that is made up, and what is being read.
+            queue.start(2 * most + readers);
             let network = Network { backend: self.backend.as_mut(), queue, most, results };
             scope.spawn(move || network.run());
             // Where this ends early, `detected` goes, which ends the network's thread, which ends the readers.
