@@ -27,7 +27,7 @@ help: ## Say what can be made
 build: libtorch ## target/release/yf, and yf-train beside it
 	cargo build --release -p yf -p yf-train
 
-test: build python ## Every test
+test: libtorch python ## Every test; builds both programs for it
 	cargo test --release --workspace
 
 demo: build ## The whole road once, on a synthetic data set: train, validate, export, infer
