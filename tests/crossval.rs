@@ -3,8 +3,10 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
-use common::{Dir, Ran, trainer};
+use common::{Dir, Ran, shared, trainer};
 use serde_json::Value;
 
 const EXPERIMENT: &str = "\
@@ -69,6 +71,31 @@ fn every_variant_runs_on_every_fold_once() {
     crossval(&dir, &[]).refuses(2, &["'mid'", "another name"]);
     dir.write("experiments/small.yaml", EXPERIMENT.replace("folds: 2", "folds: 2\nsplits: [train]"));
     crossval(&dir, &[]).refuses(2, &["of other pairs", "--out"]);
+}
+
+/// What the repository says that its experiments found was found by the experiments that it has.
+#[test]
+fn the_results_that_are_kept_are_those_of_the_experiments() {
+    let Some(shared) = shared() else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let data = shared.join("data/real.yaml");
+    if !root.join("../shared/weights").is_dir() {
+        eprintln!("skipped: the experiments name ../shared/weights, which is not there");
+        return;
+    }
+    for name in ["fusion", "ablations"] {
+        let out = tempfile::tempdir().unwrap();
+        let kept = fs::read_to_string(root.join(format!("experiments/results/{name}.jsonl"))).unwrap();
+        fs::write(out.path().join("results.jsonl"), &kept).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_yf"));
+        command.current_dir(root).args(["crossval", "run", &format!("experiments/{name}.yaml"), "--dry-run"]);
+        let ran = command.arg("--data").arg(&data).arg("--out").arg(out.path()).output().unwrap();
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{told}");
+        let done = format!("{} of ", kept.lines().count());
+        let left = String::from_utf8_lossy(&ran.stdout).lines().count();
+        assert!(left == 0 || told.contains(&done), "{done}: {told}");
+    }
 }
 
 #[test]
