@@ -181,9 +181,15 @@ pub struct Options {
 /// # Errors
 /// Whatever [`ModelSource::load`] reports; [`DeployError::Library`] where ONNX Runtime was asked for and cannot be
 /// had (or a library was named and cannot be used); [`DeployError::Runtime`] where the runtime refuses the model;
-/// [`DeployError::TensorRt`] and [`DeployError::Engine`] as [`TensorRt`] reports them.
+/// [`DeployError::TensorRt`] and [`DeployError::Engine`] as [`TensorRt`] reports them; [`DeployError::Choice`] where options
+/// do not go with the backend.
 pub fn open(source: ModelSource, choice: Choice, options: &Options) -> Result<Box<dyn Backend>, DeployError> {
     let choice = with_plugin(choice, options)?;
+    if options.tune && !matches!(choice, Choice::Auto | Choice::OrtCuda | Choice::OrtTensorRt) {
+        return Err(DeployError::Choice(format!(
+            "backend '{choice}' has nothing to tune: leave --tune out, or take ort:cuda"
+        )));
+    }
     let beside = match &source {
         ModelSource::Path(path) if is_engine(path) => return open_engine(path, choice, options),
         ModelSource::Path(path) => Some(path.with_extension(engine::EXTENSION)),

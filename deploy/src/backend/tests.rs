@@ -100,6 +100,16 @@ fn a_provider_that_the_library_lacks_is_an_error() {
 }
 
 #[test]
+fn what_cannot_be_tuned_says_so() {
+    let options = Options { tune: true, ..Options::default() };
+    for choice in [Choice::Embedded, Choice::Ort, Choice::TensorRt] {
+        let Err(error) = open(source(&Detector::SMALL), choice, &options) else { panic!("{choice} opened") };
+        assert!(error.to_string().contains("leave --tune out"), "{error}");
+    }
+    assert!(open(source(&Detector::SMALL), Choice::Auto, &options).is_ok());
+}
+
+#[test]
 fn an_empty_batch_is_an_empty_result() {
     for choice in choices() {
         for batch in [None, Some(2)] {
