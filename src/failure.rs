@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use yf_plan::log::say;
+
 /// Why a command stopped.
 #[derive(Debug)]
 pub enum Failure {
@@ -23,11 +25,11 @@ impl Failure {
     pub fn report(self) -> ExitCode {
         match self {
             Failure::Arguments(error) => {
-                eprintln!("error: {}", sentence(&error));
+                say(format_args!("error: {}", sentence(&error)));
                 ExitCode::from(2)
             }
             Failure::Work(error) => {
-                eprintln!("error: {}", sentence(&error));
+                say(format_args!("error: {}", sentence(&error)));
                 ExitCode::from(1)
             }
             Failure::BadResult => ExitCode::from(1),

@@ -224,7 +224,11 @@ impl Listener {
                 let line = String::from_utf8_lossy(&line).into_owned();
                 // Once a rank has failed, the others only say that they have lost it.
                 if !muted.load(Ordering::Relaxed) {
-                    if number == 0 { eprintln!("{line}") } else { eprintln!("rank {number}: {line}") }
+                    if number == 0 {
+                        log::say(&line)
+                    } else {
+                        log::say(format_args!("rank {number}: {line}"))
+                    }
                 }
                 if !line.trim().is_empty() {
                     *remembered.lock().unwrap_or_else(PoisonError::into_inner) = line;

@@ -88,3 +88,14 @@ fn a_plan_is_refused_before_anything_is_written() {
     dir.yf(&["val"]).refuses(2, &["no weights given", "yf train"]);
     assert!(!dir.join("runs").exists());
 }
+
+#[test]
+fn a_message_that_nobody_reads_ends_nothing() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_yf"))
+        .args(["info", "no-such-network"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+}

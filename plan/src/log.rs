@@ -1,6 +1,7 @@
 //! What both programs say on standard error, and how much of it.
 
 use std::fmt;
+use std::io::Write;
 use std::str::FromStr;
 
 use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
@@ -16,6 +17,8 @@ pub fn start(level: LevelFilter) {
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
+        // Nobody may be reading any more: that is no reason to end.
+        .log_internal_errors(false)
         .event_format(Sentences)
         .init();
 }
@@ -25,6 +28,11 @@ pub fn start_as_told() {
     let level = std::env::var(LEVEL_VARIABLE).ok().and_then(|text| LevelFilter::from_str(&text).ok());
     let otherwise = if crate::ranks::is_follower() { LevelFilter::ERROR } else { LevelFilter::INFO };
     start(level.unwrap_or(otherwise));
+}
+
+/// Writes a line to standard error as it is. Nobody may be reading any more: that is no reason to end.
+pub fn say(line: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A message is a sentence; what is not plain information says so first.

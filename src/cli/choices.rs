@@ -24,6 +24,15 @@ pub fn choice<T: DeserializeOwned + Clone + Send + Sync + 'static>(
     PossibleValuesParser::new(names).try_map(|name| serde_json::from_value(serde_json::Value::String(name)))
 }
 
+/// Reads a number of threads: from 1 on, and no more than a machine could have.
+pub fn threads(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1024;
+    at_least_one(text).and_then(|number| match number {
+        1..=MOST => Ok(number),
+        _ => Err(format!("at most {MOST} threads are made")),
+    })
+}
+
 /// Reads a whole number from 1 on.
 pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {

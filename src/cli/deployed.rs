@@ -32,7 +32,7 @@ pub struct BackendArgs {
     #[arg(long, value_name = "libprovider.so")]
     pub plugin: Option<PathBuf>,
     /// Threads for the network [default: the runtime's own choice]
-    #[arg(long, value_name = "N", value_parser = super::choices::at_least_one)]
+    #[arg(long, value_name = "N", value_parser = super::choices::threads)]
     pub threads: Option<usize>,
     /// Take some five seconds more at the start to find faster kernels (ort:cuda): for runs of hours
     #[arg(long)]

@@ -7,13 +7,13 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use yf_data::dataset::DataSet;
 use yf_models::{Auxiliary, Network, Transplant};
-use yf_plan::{Job, Modality, TrainPlan};
+use yf_plan::{Job, Modality, Recipe, TrainPlan};
 
 use super::Given;
 use super::data::check;
 use super::ddp::{self, DdpArgs};
 use super::recipe::RecipeArgs;
-use super::setup::{self, SetupArgs};
+use super::setup::{self, MODEL, SetupArgs};
 use crate::failure::{Failure, OrArguments};
 use crate::{libtorch, runs};
 
@@ -103,8 +103,13 @@ pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
     let modality = setup::seen(setup.modality, network.two_streams(), trained_on);
     if modality != setup.modality {
         tracing::info!("{} sees one camera: {modality} (--modality says which)", network.name());
+        if setup.model.is_none() {
+            tracing::warn!(
+                "it was taken because --weights holds it; {MODEL} takes such weights in for both cameras: --model {MODEL}"
+            );
+        }
     }
-    let recipe = if modality == Modality::Both { recipe } else { recipe.of_one_camera() };
+    let recipe = if modality == Modality::Both { recipe } else { seen_by_one(recipe) };
     if recipe.auxiliary_gain > 0.0 && Auxiliary::append(graph)?.heads.is_empty() {
         bail!("--auxiliary-gain: the cameras meet too early in {model} for heads of their own; leave it out");
     }
@@ -123,6 +128,18 @@ pub fn plan(setup: SetupArgs, recipe: RecipeArgs) -> Result<TrainPlan> {
         resume: false,
         recipe,
     })
+}
+
+/// What is for two cameras is left out, and that is said.
+fn seen_by_one(recipe: Recipe) -> Recipe {
+    let alone = recipe.clone().of_one_camera();
+    if alone != recipe {
+        tracing::warn!(
+            "--modality-dropout, --ir-shift and --auxiliary-gain are for two cameras, and this training shows one: they \
+             are left out"
+        );
+    }
+    alone
 }
 
 /// Refuses broken pairs; with `skip_bad` yf-train lists them and leaves them out.

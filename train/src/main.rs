@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use anyhow::Context;
 use yf_data::memory::keep_freed_memory;
 use yf_plan::Job;
+use yf_plan::log::say;
 use yf_train::Error;
 
 fn main() {
@@ -19,7 +20,7 @@ fn main() {
     let status = match outcome {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("error: {}", sentence(&error));
+            say(format_args!("error: {}", sentence(&error)));
             match error.downcast_ref() {
                 Some(Error::BatchTooLarge { .. }) => yf_plan::ranks::BATCH_TOO_LARGE,
                 _ => 1,

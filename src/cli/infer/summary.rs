@@ -42,12 +42,20 @@ impl Summary {
     /// Stages overlap: their times add up to more than the rate says.
     fn words(&self, whole: Duration) -> String {
         let first = self.first.unwrap_or_default();
-        let rate = self.done.saturating_sub(1) as f64 / (whole - first).as_secs_f64().max(1e-9);
+        let broken = match self.done - self.read {
+            0 => String::new(),
+            broken => format!(" and {broken} that could not be read"),
+        };
+        // Of a few batches the time after the first says nothing.
+        let rate = match whole.saturating_sub(first) {
+            rest if rest < STEADY => String::new(),
+            rest => format!(", then {:.0} a second", (self.done - 1) as f64 / rest.as_secs_f64()),
+        };
         let ms = |sum: f64| sum / self.read.max(1) as f64;
         format!(
-            "{} pairs in {:.1} s, {} objects: {:.1} s to the first, then {rate:.0} pairs/s; \
-             ms a pair: decode {:.1}, letterbox {:.1}, network {:.1}, suppression {:.1}",
-            self.done,
+            "{} done{broken} in {:.1} s, {} objects: {:.1} s to the first{rate}; \
+             ms each: decode {:.1}, letterbox {:.1}, network {:.1}, suppression {:.1}",
+            self.read,
             whole.as_secs_f64(),
             self.objects,
             first.as_secs_f64(),
@@ -59,6 +67,9 @@ impl Summary {
     }
 }
 
+/// A shorter time is none to tell a rate from.
+const STEADY: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,12 +78,13 @@ mod tests {
     fn the_start_is_told_apart_from_the_rate() {
         let ms = Stages { decode: 303.0, letterbox: 20.0, network: 101.0, suppression: 10.1 };
         let first = Some(Duration::from_secs(3));
-        let summary = Summary { begun: Instant::now(), first, done: 101, read: 101, objects: 7, ms };
-        let words = summary.words(Duration::from_secs(5));
+        let summary = Summary { begun: Instant::now(), first, done: 103, read: 101, objects: 7, ms };
         assert_eq!(
-            words,
-            "101 pairs in 5.0 s, 7 objects: 3.0 s to the first, then 50 pairs/s; \
-             ms a pair: decode 3.0, letterbox 0.2, network 1.0, suppression 0.1"
+            summary.words(Duration::from_secs(5)),
+            "101 done and 2 that could not be read in 5.0 s, 7 objects: 3.0 s to the first, then 51 a second; \
+             ms each: decode 3.0, letterbox 0.2, network 1.0, suppression 0.1"
         );
+        let short = summary.words(Duration::from_millis(3010));
+        assert!(short.contains("to the first; ms each"), "{short}");
     }
 }

@@ -63,7 +63,9 @@ pub struct ValArgs {
 /// Validates through libtorch, or through a backend where the model is exported or a backend is named.
 pub fn run(args: ValArgs, given: &Given) -> Result<(), Failure> {
     let (json, backend) = (args.json, args.backend.clone());
-    let through_backend = ["backend", "ort", "threads"].into_iter().any(|flag| given.has(flag));
+    let any = |flags: &[&str]| flags.iter().any(|flag| given.has(flag));
+    let through_backend = any(&["backend", "ort", "plugin", "threads", "tune"]);
+    let through_libtorch = any(&["device", "workers", "batch"]);
     let mut plan = plan(args).or_arguments()?;
     let set = DataSet::open(&plan.data).or_arguments()?;
     let split = split(&plan.split);
@@ -72,6 +74,11 @@ pub fn run(args: ValArgs, given: &Given) -> Result<(), Failure> {
     {
         let source = deployed::source(&plan.weights, plan.imgsz).or_arguments()?;
         let backend = backend.open(source).or_arguments()?;
+        if through_libtorch {
+            tracing::warn!(
+                "--device, --workers and --batch are libtorch's and not used here: --backend says where"
+            );
+        }
         let metrics = onnx::validate(backend, &set, split, plan.modality)?;
         return if json {
             output::line(table::json(&metrics, set.names()))

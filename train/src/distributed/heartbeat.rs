@@ -8,6 +8,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use yf_plan::log::say;
+
 use super::exit;
 use crate::torch::{Store, TorchError};
 
@@ -41,7 +43,7 @@ impl Heartbeat {
                 if let Some(why) = verdict {
                     let still_here = stopped.recv_timeout(grace) == Err(RecvTimeoutError::Timeout);
                     if still_here {
-                        eprintln!("error: {why}");
+                        say(format_args!("error: {why}"));
                         exit(1);
                     }
                     return;

@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use yf_plan::log::say;
 
 pub use meter::Running;
 use meter::{Meter, clock, time_left};
@@ -79,7 +80,7 @@ impl EpochProgress {
             Screen::Lines(pace) => {
                 if pace.is_due() {
                     let (done, steps) = self.meter.position();
-                    eprintln!("{}  {done}/{steps}  {}", self.heading, self.meter.while_running());
+                    say(format_args!("{}  {done}/{steps}  {}", self.heading, self.meter.while_running()));
                 }
             }
         }
@@ -94,8 +95,8 @@ impl EpochProgress {
     pub fn note(&self, line: &str) {
         match &self.screen {
             Screen::Silent => {}
-            Screen::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
-            Screen::Lines(_) => eprintln!("{line}"),
+            Screen::Bar(bar) => bar.suspend(|| say(line)),
+            Screen::Lines(_) => say(line),
         }
     }
 
@@ -105,7 +106,7 @@ impl EpochProgress {
             bar.finish_and_clear();
         }
         if !matches!(self.screen, Screen::Silent) {
-            eprintln!("{}", self.last_line(summary));
+            say(self.last_line(summary));
         }
     }
 
@@ -152,7 +153,7 @@ impl ValidationProgress {
             bar.set_message(left);
             bar.set_position(self.done as u64);
         } else if !self.terminal && self.pace.is_due() {
-            eprintln!("validation  {}/{}  {left}", self.done, self.steps);
+            say(format_args!("validation  {}/{}  {left}", self.done, self.steps));
         }
     }
 }
