@@ -106,9 +106,8 @@ pub fn run(args: InferArgs) -> Result<(), Failure> {
         // The lines show how far it is.
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
-    let (stop, mut done, mut summary) = (stopped_by_ctrl_c()?, 0, Summary::begin());
+    let (stop, mut summary) = (stopped_by_ctrl_c()?, Summary::begin());
     pipeline.run_until(&stop, &pairing.pairs, |result| {
-        done += 1;
         summary.count(result.as_ref().ok());
         bar.inc(1);
         bar.suspend(|| reporter.take(result))
@@ -117,8 +116,8 @@ pub fn run(args: InferArgs) -> Result<(), Failure> {
     if pairing.pairs.len() > 1 {
         summary.tell();
     }
-    if done < pairing.pairs.len() {
-        tracing::warn!("stopped: {done} of {} pairs are done", pairing.pairs.len());
+    if summary.done < pairing.pairs.len() {
+        tracing::warn!("stopped: {} of {} pairs are done", summary.done, pairing.pairs.len());
         return Err(Failure::Interrupted);
     }
     reporter.close()

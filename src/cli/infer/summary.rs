@@ -9,7 +9,8 @@ pub(super) struct Summary {
     begun: Instant,
     /// Up to the first result: a network's start is in it.
     first: Option<Duration>,
-    done: usize,
+    /// Results that have come, of pairs that could be read or not.
+    pub(super) done: usize,
     read: usize,
     objects: usize,
     ms: Stages,

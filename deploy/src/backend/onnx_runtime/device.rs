@@ -160,13 +160,12 @@ impl Bound {
         spent: &mut Transfers,
     ) -> ort::Result<Vec<f32>> {
         timed(&mut spent.upload, || {
-            for (place, pair) in pairs.iter().enumerate() {
-                let inputs = self.inputs.iter_mut().zip(pair);
-                inputs
-                    .into_iter()
-                    .try_for_each(|(input, picture)| input.fill(place, picture.bytes(), link))?;
-            }
-            link.wait()
+            let filled = pairs.iter().enumerate().try_for_each(|(place, pair)| {
+                let mut inputs = self.inputs.iter_mut().zip(pair);
+                inputs.try_for_each(|(input, picture)| input.fill(place, picture.bytes(), link))
+            });
+            // Also where something failed: the device may still be reading.
+            link.wait().and(filled)
         })?;
         timed(&mut spent.compute, || {
             self.session.run_binding_with_options(&self.binding, &self.options).map(drop)
