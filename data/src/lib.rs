@@ -27,6 +27,7 @@ mod prefetch;
 pub mod random;
 pub mod resize;
 mod sample;
+mod shared;
 pub mod synth;
 mod written;
 

@@ -13,6 +13,7 @@ use crate::memory::available_memory;
 pub use crate::prefetch::{Prefetch, prefetch};
 use crate::resize::fit;
 pub use crate::sample::Sample;
+pub use crate::shared::SharedPairs;
 
 /// Where decoded pairs stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +42,7 @@ enum Store {
     /// Locked while a pair is decoded, so that whoever wants it too waits for it.
     Ram(Vec<Mutex<Option<Arc<Sample>>>>),
     Disk(DiskCache),
+    Shared(SharedPairs),
 }
 
 /// Bytes of a sample's own, beside its pixels.
@@ -59,6 +61,12 @@ impl Loader {
             Cache::Disk(folder) => Store::Disk(DiskCache::open(&folder, fit, pairs.len())?),
         };
         Ok(Loader { pairs, fit, limits, store })
+    }
+
+    /// The same pairs, kept from now on in memory that was made for their sizes ([`Loader::sizes`]).
+    #[must_use]
+    pub fn shared(self, pairs: SharedPairs) -> Loader {
+        Loader { store: Store::Shared(pairs), ..self }
     }
 
     /// Number of pairs.
@@ -84,6 +92,7 @@ impl Loader {
         match &self.store {
             Store::None => self.decode(index).map(Arc::new),
             Store::Disk(cache) => cache.get(index, &self.pairs[index], || self.decode(index)).map(Arc::new),
+            Store::Shared(pairs) => pairs.get(index, || self.decode(index)).map(Arc::new),
             Store::Ram(kept) => {
                 let mut slot = kept[index].lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(sample) = &*slot {
@@ -96,10 +105,19 @@ impl Loader {
         }
     }
 
-    /// Forgets a pair that a cache in memory holds: someone else keeps it now.
+    /// Forgets a pair that a cache in this process's own memory holds: someone else keeps it now.
     pub fn release(&self, index: usize) {
         if let Store::Ram(kept) = &self.store {
             *kept[index].lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// Forgets every pair in memory. Where processes share it, none of them may read or hold a pair meanwhile.
+    pub fn forget(&self) {
+        match &self.store {
+            Store::Ram(kept) => (0..kept.len()).for_each(|index| self.release(index)),
+            Store::Shared(pairs) => pairs.forget(),
+            Store::None | Store::Disk(_) => (),
         }
     }
 

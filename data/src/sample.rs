@@ -1,10 +1,12 @@
 //! A pair as the training reads it: one 32-bit word a pixel, so that a window of both modalities is copied by rows.
 
 use std::fmt;
+use std::sync::Arc;
 
 use memmap2::Mmap;
 
 use crate::picture::Pair;
+use crate::shared::Region;
 
 /// One pair, resized and without padding.
 pub struct Sample {
@@ -19,6 +21,8 @@ enum Words {
     Memory(Vec<u32>),
     /// A file of the disk cache, and the byte at which its words start; checked to hold them all.
     File(Mmap, usize),
+    /// Memory shared with other processes, and the byte at which the words start.
+    Shared(Arc<Region>, usize),
 }
 
 impl Sample {
@@ -50,6 +54,16 @@ impl Sample {
         })
     }
 
+    /// The words of a pair that is there in shared memory, from byte `start` on.
+    pub(crate) fn shared(
+        region: Arc<Region>,
+        start: usize,
+        (width, height): (usize, usize),
+        source: (usize, usize),
+    ) -> Self {
+        Sample { width, height, source, words: Words::Shared(region, start) }
+    }
+
     /// Width and height, pixels.
     pub fn size(&self) -> (usize, usize) {
         (self.width, self.height)
@@ -66,6 +80,7 @@ impl Sample {
             Words::Memory(words) => words,
             // Checked when it was mapped.
             Words::File(map, offset) => bytemuck::try_cast_slice(&map[*offset..]).unwrap_or_default(),
+            Words::Shared(region, start) => region.words(*start, self.width * self.height),
         }
     }
 }

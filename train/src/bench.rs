@@ -86,13 +86,17 @@ fn bench_in(world: &World, plan: &BenchPlan) -> Result<(), Error> {
     // Every rank learns as many pairs as this one, or one less.
     let ranks = world.size() as f64;
     let resident = stopwatch.resident()? * ranks;
+    // Ranks of a machine share what they have read.
+    world.meet()?;
     setup.feed.forget();
+    world.meet()?;
     // An epoch of its own number: its pictures are the same, its dice are not.
     let first = stopwatch.steps(0, setup.feed.batches())? * ranks;
     let pairs_per_s = stopwatch.steps(1, plan.steps)? * ranks;
     let peak = torch::peak_memory(setup.device);
     let stages = stopwatch.stages()?;
-    let decode = setup.feed.seconds_to_read(READ)?;
+    world.meet()?;
+    let decode = if world.is_main() { setup.feed.seconds_to_read(READ)? } else { 0.0 };
     let matmul = matmul_tflops(setup.device, learner::precision(plan.train.recipe.amp, setup.device))?;
     let matmul = matmul * ranks;
     if !world.is_main() {

@@ -33,7 +33,8 @@ fn ranks_take_the_step_of_one_process_where_they_share_statistics() {
     succeed(&alone);
     for size in [2, 3] {
         let shared = place.plan(&format!("shared-{size}"), Recipe { sync_bn: true, ..one_step() });
-        succeed_as(&shared, size);
+        let said = succeed_as(&shared, size);
+        assert!(said.contains("64 pairs will take") && said.contains("for all ranks"), "{said}");
         let (largest, name) = difference(&alone, &shared);
         assert!(largest < 1e-5, "{size} ranks: {name} differs by {largest}");
         let [one, many] = [&alone, &shared].map(|plan| rows(plan).remove(0));

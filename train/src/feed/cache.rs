@@ -1,12 +1,15 @@
 //! Where decoded pairs stay between epochs: as the plan asks, or the next best place that they fit into.
+//!
+//! Ranks of one machine keep pairs in memory together, so that each is decoded and kept once and not once a rank.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 use yf_data::DataError;
-use yf_data::dataset::PairFiles;
+use yf_data::dataset::{PairFiles, Split};
 use yf_data::decode::Limits;
-use yf_data::loader::{Cache, Loader};
+use yf_data::loader::{Cache, Loader, SharedPairs};
+use yf_data::memory::available_memory;
 use yf_plan::TrainPlan;
 
 use super::Resident;
@@ -17,12 +20,13 @@ use crate::distributed::World;
 const UNASKED: f64 = 0.4;
 const ASKED: f64 = 0.9;
 
-/// A loader of these pairs, and what the device holds of them.
+/// A loader of these pairs of a split, and what the device holds of them.
 ///
 /// # Errors
-/// Headers that cannot be read, a cache's folder that cannot be made.
+/// Headers that cannot be read, a cache's folder that cannot be made, a rank that is gone.
 pub fn keep(
     pairs: Vec<PairFiles>,
+    split: Split,
     plan: &TrainPlan,
     world: &World,
 ) -> Result<(Loader, Option<Resident>), Error> {
@@ -34,20 +38,25 @@ pub fn keep(
             info!("decoded pairs are kept in {}", folder.display());
             return Ok((cached(Cache::Disk(folder))?, None));
         }
-        // Every rank of this machine keeps pairs of its own.
-        yf_plan::Cache::Auto => UNASKED / world.local_size() as f64,
-        yf_plan::Cache::Ram => ASKED,
-        yf_plan::Cache::Device => {
-            // In memory they only wait to be sent.
-            let loader = cached(Cache::Ram)?;
-            if let Some(resident) = Resident::open(&loader, world.device())? {
-                return Ok((loader, Some(resident)));
-            }
-            ASKED
-        }
+        yf_plan::Cache::Auto => UNASKED,
+        yf_plan::Cache::Ram | yf_plan::Cache::Device => ASKED,
     };
+    let shared = share(&cached(Cache::None)?, split, part, world)?;
+    if plan.cache == yf_plan::Cache::Device {
+        // In a rank's own memory they only wait to be sent.
+        let loader = match &shared {
+            Some(pairs) => cached(Cache::None)?.shared(pairs.clone()),
+            None => cached(Cache::Ram)?,
+        };
+        if let Some(resident) = Resident::open(&loader, world.device())? {
+            return Ok((loader, Some(resident)));
+        }
+    }
+    if let Some(pairs) = shared {
+        return Ok((cached(Cache::None)?.shared(pairs), None));
+    }
     let loader = cached(Cache::Ram)?;
-    match loader.ensure_memory(part) {
+    match loader.ensure_memory(part / world.local_size() as f64) {
         Ok(bytes) => {
             info!("{} pairs will take {:.2} GB of memory", pairs.len(), bytes as f64 / 1e9);
             Ok((loader, None))
@@ -59,6 +68,39 @@ pub fn keep(
         Err(e) => Err(e.into()),
     }
 }
+
+/// Memory for the pairs of `loader` that all ranks of this machine share, if it fits into this part (0..1) of what is
+/// free. The first rank makes it. `None` where there are no other ranks, or where each must keep its own.
+fn share(loader: &Loader, split: Split, part: f64, world: &World) -> Result<Option<SharedPairs>, Error> {
+    if world.local_size() == 1 {
+        return Ok(None);
+    }
+    let sizes = loader.sizes()?;
+    let mut made = None;
+    let path = world.told_on_host(split.name(), || {
+        let bytes = SharedPairs::bytes(&sizes);
+        if available_memory().is_some_and(|free| bytes as f64 > free as f64 * part) {
+            return String::new();
+        }
+        info!(
+            "{} pairs will take {:.2} GB of memory, for all ranks of this machine",
+            sizes.len(),
+            bytes as f64 / 1e9
+        );
+        made = SharedPairs::create(sizes.clone()).map_err(|why| warn!("{}: {why}", ALONE)).ok();
+        made.as_ref().map_or_else(String::new, |pairs| pairs.path().display().to_string())
+    })?;
+    match path {
+        Some(path) if !path.is_empty() && made.is_none() => {
+            let opened = SharedPairs::open(Path::new(&path), sizes);
+            Ok(opened.map_err(|why| warn!("{ALONE}: {path}: {why}")).ok())
+        }
+        _ => Ok(made),
+    }
+}
+
+/// What is said where memory cannot be shared.
+const ALONE: &str = "this rank decodes and keeps every pair for itself";
 
 /// `yf/pairs` in the user's folder for caches.
 fn folder() -> Result<PathBuf, Error> {

@@ -150,9 +150,10 @@ impl Feed {
         self.prepared(batches, draw, Boxes::Visible)
     }
 
-    /// Forgets every pair that was read, so that the next epoch is a first one. A cache on the disk stays.
+    /// Forgets every pair that was read, so that the next epoch is a first one. A cache on the disk stays. Ranks must not
+    /// be reading meanwhile.
     pub fn forget(&self) {
-        (0..self.loader.len()).for_each(|index| self.loader.release(index));
+        self.loader.forget();
         if let Some(resident) = &self.resident {
             resident.directory().forget();
         }
@@ -189,7 +190,7 @@ impl Feed {
     /// A pair that cannot be read.
     pub fn seconds_to_read(&self, pairs: usize) -> Result<f64, Error> {
         let pairs = pairs.min(self.loader.len());
-        (0..pairs).for_each(|index| self.loader.release(index));
+        self.loader.forget();
         let started = Instant::now();
         (0..pairs).try_for_each(|index| self.loader.get(index).map(drop))?;
         Ok(started.elapsed().as_secs_f64() / pairs.max(1) as f64)

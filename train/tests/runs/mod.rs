@@ -95,14 +95,17 @@ pub fn free_port() -> u16 {
 }
 
 /// Runs the program as so many ranks, to the end of all, which must be a good one.
-pub fn succeed_as(plan: &TrainPlan, size: usize) {
+pub fn succeed_as(plan: &TrainPlan, size: usize) -> String {
     let port = free_port();
+    let mut said = String::new();
     let ranks: Vec<Child> = (0..size).map(|rank| start_rank(plan, (rank, size), port)).collect();
     for (rank, child) in ranks.into_iter().enumerate() {
         let done = child.wait_with_output().unwrap();
         assert!(done.status.success(), "rank {rank} of {size}: {}", stderr(&done));
         assert!(rank == 0 || (done.stdout.is_empty() && done.stderr.is_empty()), "rank {rank} speaks");
+        said += &stderr(&done);
     }
+    said
 }
 
 /// Runs the program to its end.
