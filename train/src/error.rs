@@ -107,3 +107,28 @@ impl Error {
         move |source| Error::Io { path, source }
     }
 }
+
+/// What to do about an error of libtorch whose words do not tell.
+pub fn advice(said: &str) -> Option<&'static str> {
+    let kernel_failed = ["CUDNN_STATUS_EXECUTION_FAILED", "misaligned address"];
+    kernel_failed.iter().any(|sign| said.contains(sign)).then_some(
+        "a kernel of cuDNN failed, as some do in fp16 where a convolution has a number of channels that is no multiple of \
+         8: give the network other widths, or train it without --amp",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_that_fail_are_explained() {
+        for said in [
+            "libtorch: Internal torch error: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED_CUDART",
+            "libtorch: Internal torch error: CUDA error: misaligned address",
+        ] {
+            assert!(advice(said).is_some_and(|advice| advice.contains("multiple of 8")), "{said}");
+        }
+        assert_eq!(advice("CUDA out of memory. Tried to allocate 2 GiB."), None);
+    }
+}

@@ -31,4 +31,4 @@ pub mod trainer;
 pub mod validate;
 pub mod validator;
 
-pub use error::Error;
+pub use error::{Error, advice};

@@ -8,7 +8,7 @@ use anyhow::Context;
 use yf_data::memory::keep_freed_memory;
 use yf_plan::Job;
 use yf_plan::log::say;
-use yf_train::Error;
+use yf_train::{Error, advice};
 
 fn main() {
     keep_freed_memory();
@@ -43,7 +43,7 @@ fn run() -> anyhow::Result<()> {
     }
 }
 
-/// The error and its causes in one line; a cause that is quoted already is not said twice.
+/// The error, its causes and what to do in one line; a cause that is quoted already is not said twice.
 fn sentence(error: &anyhow::Error) -> String {
     let mut said = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -51,5 +51,8 @@ fn sentence(error: &anyhow::Error) -> String {
             said = format!("{said}: {cause}");
         }
     }
-    said
+    match advice(&said) {
+        Some(advice) => format!("{said}: {advice}"),
+        None => said,
+    }
 }
