@@ -65,6 +65,11 @@ fn every_variant_runs_on_every_fold_once() {
     assert_eq!(fs::read_to_string(dir.join("page/report.md")).unwrap(), page);
     assert!(fs::read(dir.join("page/report.png")).unwrap().starts_with(b"\x89PNG"));
     report(&["--against", "early"]).refuses(2, &["'early'", "ir-only, mid"]);
+    let one = report(&["--only", "ir-only", "-o", "one"]).succeeds().stdout();
+    assert!(one.starts_with("1 variants;") && !one.contains("| mid |"), "{one}");
+    let both = report(&["--only", "mid", "--against", "ir-only", "-o", "both"]).succeeds().stdout();
+    assert_eq!(both, page);
+    report(&["--only", "early"]).refuses(2, &["no such variant", "ir-only, mid"]);
     // Nothing is left to do, and nothing is done under a name that means something else now.
     assert!(crossval(&dir, &["--dry-run"]).succeeds().stdout().is_empty());
     dir.write("experiments/small.yaml", EXPERIMENT.replace("0.5", "0.25"));
