@@ -85,11 +85,6 @@ impl SharedPairs {
         &self.path
     }
 
-    /// Bytes that all pairs of these sizes take.
-    pub fn bytes(sizes: &[Sizes]) -> u64 {
-        layout(sizes).1 as u64
-    }
-
     /// Pair number `index`: from the memory, or from `decode`, whose pair is then there for all.
     pub(crate) fn get(
         &self,

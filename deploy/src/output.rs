@@ -63,69 +63,75 @@ pub fn yolo_lines(result: &PairResult) -> String {
 #[derive(Debug)]
 pub struct SaveFolder {
     folder: PathBuf,
-    taken: HashSet<String>,
+    /// Folders whose sub-folders are made again.
+    roots: Vec<PathBuf>,
+    taken: HashSet<PathBuf>,
 }
 
 /// Where a pair's results go: the same name for its picture and its labels.
 #[derive(Clone, Debug)]
 pub struct SaveName {
     folder: PathBuf,
-    stem: String,
+    /// Sub-folders and stem.
+    name: PathBuf,
 }
 
 impl SaveFolder {
-    /// Makes the folder where it is not there.
+    /// Makes the folder where it is not there. What comes from below one of `roots` goes into the same sub-folders.
     ///
     /// # Errors
     /// [`DeployError::Write`] where that cannot be done.
-    pub fn create(folder: &Path) -> Result<Self, DeployError> {
+    pub fn create(folder: &Path, roots: Vec<PathBuf>) -> Result<Self, DeployError> {
         make(folder)?;
-        Ok(Self { folder: folder.to_owned(), taken: HashSet::new() })
+        Ok(Self { folder: folder.to_owned(), roots, taken: HashSet::new() })
     }
 
-    /// The name for a pair's results: the stem of its RGB file (or of its only one), counted up where another pair of this run has it
-    /// (`street`, `street-2`).
+    /// The name for a pair's results: sub-folders and stem of its RGB file (or of its only one), counted up where another
+    /// pair of this run has it (`street`, `street-2`).
     pub fn name(&mut self, result: &PairResult) -> SaveName {
-        let stem = result
-            .rgb
-            .as_ref()
-            .or(result.ir.as_ref())
-            .and_then(|path| path.file_stem())
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let numbered = (2..).map(|n| format!("{stem}-{n}"));
-        let mut names = std::iter::once(stem.clone()).chain(numbered);
+        let path = result.rgb.as_deref().or(result.ir.as_deref()).unwrap_or(Path::new(""));
+        let stem = path.file_stem().unwrap_or_default();
+        let below = self.roots.iter().find_map(|root| path.strip_prefix(root).ok()?.parent());
+        let folders = below.unwrap_or(Path::new(""));
+        let numbered = (2..).map(|n| folders.join(format!("{}-{n}", stem.to_string_lossy())));
+        let mut names = std::iter::once(folders.join(stem)).chain(numbered);
         // The iterator has no end, so a free name comes.
-        let free = names.find(|name| self.taken.insert(name.clone())).unwrap_or(stem);
-        SaveName { folder: self.folder.clone(), stem: free }
+        let free = names.find(|name| self.taken.insert(name.clone())).unwrap_or_default();
+        SaveName { folder: self.folder.clone(), name: free }
     }
 }
 
 impl SaveName {
-    /// Saves the pictures side by side with their boxes as `STEM.jpg`; returns the file. A result that came without its
+    /// Saves the pictures side by side with their boxes as `NAME.jpg`; returns the file. A result that came without its
     /// pictures is drawn nowhere.
     ///
     /// # Errors
-    /// [`DeployError::Data`] where the file cannot be written.
+    /// [`DeployError::Data`] or [`DeployError::Write`] where the file cannot be written.
     pub fn picture(&self, result: &PairResult, names: &[String]) -> Result<PathBuf, DeployError> {
-        let path = self.folder.join(format!("{}.jpg", self.stem));
+        let path = self.file(&self.folder, ".jpg")?;
         if let Some(pictures) = &result.pictures {
             save_jpeg(&pictures.annotated(&result.detections, names), &path)?;
         }
         Ok(path)
     }
 
-    /// Saves the YOLO lines as `labels/STEM.txt`; returns the file. No detections make an empty file.
+    /// Saves the YOLO lines as `labels/NAME.txt`; returns the file. No detections make an empty file.
     ///
     /// # Errors
     /// [`DeployError::Write`] where the file cannot be written.
     pub fn labels(&self, result: &PairResult) -> Result<PathBuf, DeployError> {
-        let folder = self.folder.join("labels");
-        make(&folder)?;
-        let path = folder.join(format!("{}.txt", self.stem));
+        let path = self.file(&self.folder.join("labels"), ".txt")?;
         std::fs::write(&path, yolo_lines(result))
             .map_err(|source| DeployError::Write { path: path.clone(), source })?;
+        Ok(path)
+    }
+
+    /// The file below a folder, with the folders that it lies in. A name may hold dots: nothing is an extension yet.
+    fn file(&self, folder: &Path, suffix: &str) -> Result<PathBuf, DeployError> {
+        let mut path = folder.join(&self.name).into_os_string();
+        path.push(suffix);
+        let path = PathBuf::from(path);
+        path.parent().map_or(Ok(()), make)?;
         Ok(path)
     }
 }
@@ -173,7 +179,7 @@ mod tests {
     #[test]
     fn equal_stems_get_files_of_their_own() {
         let dir = tempfile::tempdir().unwrap();
-        let mut folder = SaveFolder::create(&dir.path().join("out")).unwrap();
+        let mut folder = SaveFolder::create(&dir.path().join("out"), vec![]).unwrap();
         let mut saved = Vec::new();
         for rgb in ["day/a.jpg", "night/a.jpg", "day/a-2.jpg", "b.png"] {
             let result = result(rgb);
@@ -188,11 +194,28 @@ mod tests {
     }
 
     #[test]
+    fn sub_folders_are_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = SaveFolder::create(dir.path(), vec!["in/rgb".into(), "in/ir".into()]).unwrap();
+        let mut labels = |rgb: &str| {
+            let result = result(rgb);
+            let saved = folder.name(&result).labels(&result).unwrap();
+            assert!(saved.is_file());
+            saved.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(labels("in/rgb/day/1.v2.jpg"), "labels/day/1.v2.txt");
+        assert_eq!(labels("in/rgb/night/1.v2.jpg"), "labels/night/1.v2.txt");
+        assert_eq!(labels("in/rgb/night/1.v2.png"), "labels/night/1.v2-2.txt");
+        assert_eq!(labels("in/rgb/1.jpg"), "labels/1.txt");
+        assert_eq!(labels("elsewhere/night/1.jpg"), "labels/1-2.txt");
+    }
+
+    #[test]
     fn a_folder_that_cannot_be_made_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let error = SaveFolder::create(&file.join("out")).unwrap_err();
+        let error = SaveFolder::create(&file.join("out"), vec![]).unwrap_err();
         assert!(error.to_string().contains("file/out"), "{error}");
     }
 }

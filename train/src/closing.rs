@@ -35,20 +35,19 @@ pub fn table(seen: &[Seen], dropout: bool) -> String {
     let rows: Vec<_> = seen.iter().map(|s| (name(s.modality), s.metrics.clone())).collect();
     let table = table::modalities(&rows);
     let fragile = if dropout { None } else { fragile(seen) };
-    [Some(table), blind(seen), verdict(seen), fragile].into_iter().flatten().collect::<Vec<_>>().join("\n")
+    [Some(table), verdict(seen), fragile].into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 /// A network below this mAP50 finds nothing.
 const NOTHING: f64 = 0.001;
 
 /// What to look at where a network has learned nothing.
-fn blind(seen: &[Seen]) -> Option<String> {
+pub fn blind(seen: &[Seen]) -> Option<&'static str> {
     let best = seen.iter().map(|s| s.metrics.map50).fold(0.0, f64::max);
-    (best < NOTHING).then(|| {
-        "The network finds nothing yet. A few hundred steps are needed at least, fewer from trained weights (`--weights`, \
-         `--epochs`); whether boxes lie on their objects is to be seen in the run's train_batch.jpg"
-            .to_owned()
-    })
+    (best < NOTHING).then_some(
+        "the network finds nothing yet: it takes a few hundred steps at least (--epochs), fewer from trained weights \
+         (--weights); train_batch.jpg of the run shows whether the boxes lie on their objects",
+    )
 }
 
 /// Less of the score than this is left of a network that cannot do without a camera.
@@ -139,12 +138,18 @@ mod tests {
     #[test]
     fn a_network_for_one_camera_has_one_row_and_no_verdict() {
         let one = [Seen { modality: Modality::Ir, metrics: Metrics::default() }];
-        assert!(table(&one, false).contains("finds nothing yet"));
-        let metrics = Metrics { map50: 0.5, ..Metrics::default() };
-        let table = table(&[Seen { modality: Modality::Ir, metrics }], false);
+        let table = table(&one, false);
         assert_eq!(table.lines().count(), 2, "{table}");
         assert!(table.lines().nth(1).unwrap().starts_with("IR "));
         assert_eq!(tests(Some(Camera::Ir)), [Modality::Ir]);
+    }
+
+    #[test]
+    fn a_network_that_finds_nothing_hears_what_to_look_at() {
+        let seen =
+            |map50| [Seen { modality: Modality::Ir, metrics: Metrics { map50, ..Metrics::default() } }];
+        assert!(blind(&seen(0.0)).is_some_and(|said| said.contains("train_batch.jpg")));
+        assert_eq!(blind(&seen(0.01)), None);
     }
 
     #[test]

@@ -43,7 +43,9 @@ pub fn with_largest_batch(plan: TrainPlan, world: &World) -> Result<TrainPlan, E
 /// The largest batch of one rank.
 fn largest_batch(plan: &TrainPlan, index: usize, ranks: usize) -> Result<usize, Error> {
     let alone = World::alone(Device::Cuda(index));
-    let pairs = Setup::open(&with_batch(plan, 1), &alone)?.feed.labels().len() / ranks;
+    let uncached = TrainPlan { cache: Cache::None, ..with_batch(plan, 1) };
+    let pairs = Setup::open(&uncached, &alone)?.feed.labels().len() / ranks;
+    torch::empty_cache()?;
     let (free, total) = torch::memory(index)?;
     let others = total - free;
     let [small, large] = PROBES.map(|batch| peak(plan, batch, index));
@@ -81,7 +83,10 @@ fn with_batch(plan: &TrainPlan, batch: usize) -> TrainPlan {
 /// Bytes that steps with a batch of this size take at most.
 fn peak(plan: &TrainPlan, batch: usize, index: usize) -> Result<u64, Error> {
     // Pairs that will lie on the device take their part; other caches would only be filled.
-    let cache = if plan.cache == Cache::Device { Cache::Device } else { Cache::None };
+    let cache = match plan.cache {
+        Cache::Device | Cache::Auto => plan.cache,
+        Cache::None | Cache::Ram | Cache::Disk => Cache::None,
+    };
     let plan = TrainPlan { cache, weights: None, ..with_batch(plan, batch) };
     torch::empty_cache()?;
     torch::reset_peak_memory(index)?;

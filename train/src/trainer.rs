@@ -458,6 +458,9 @@ impl Run {
         write_text(&self.folder.file("cameras.json"), &report)?;
         let dropout = self.plan.recipe.rgb_dropout + self.plan.recipe.ir_dropout > 0.0;
         crate::output::line(&closing::table(&seen, dropout));
+        if let Some(said) = closing::blind(&seen) {
+            warn!("{said}");
+        }
         crate::output::line(&format!(
             "best epoch {epoch} (fitness {fitness:.4}) of {} in {:.0} s: {}",
             self.progress.epoch,

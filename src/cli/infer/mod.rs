@@ -68,7 +68,7 @@ pub struct InferArgs {
     /// Stop at the first pair that cannot be read, instead of naming it and going on
     #[arg(long)]
     strict: bool,
-    /// Draw the boxes on both pictures and save them in this folder [default: a new one under runs/predict, unless --json]
+    /// Draw the boxes on both pictures and save them in this folder, in sub-folders like those given [default: a new one under runs/predict, unless --json]
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
     /// Save YOLO label files as well: class cx cy w h score

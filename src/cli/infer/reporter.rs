@@ -27,7 +27,8 @@ impl Reporter {
             None if pictures || args.save_txt => Some(runs::create(Path::new(runs::PREDICT), runs::NAME)?),
             None => None,
         };
-        let folder = path.as_deref().map(SaveFolder::create).transpose()?;
+        let roots: Vec<_> = [Some(&args.rgb), args.ir.as_ref()].into_iter().flatten().cloned().collect();
+        let folder = path.as_deref().map(|path| SaveFolder::create(path, roots)).transpose()?;
         if let Some(path) = path.filter(|_| args.save.is_none()) {
             tracing::info!("saving in {}", path.display());
         }

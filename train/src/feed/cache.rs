@@ -42,13 +42,14 @@ pub fn keep(
         yf_plan::Cache::Ram | yf_plan::Cache::Device => ASKED,
     };
     let shared = share(&cached(Cache::None)?, split, part, world)?;
-    if plan.cache == yf_plan::Cache::Device {
+    let asked = plan.cache == yf_plan::Cache::Device;
+    if asked || (plan.cache == yf_plan::Cache::Auto && world.device().is_cuda()) {
         // In a rank's own memory they only wait to be sent.
         let loader = match &shared {
             Some(pairs) => cached(Cache::None)?.shared(pairs.clone()),
             None => cached(Cache::Ram)?,
         };
-        if let Some(resident) = Resident::open(&loader, world.device())? {
+        if let Some(resident) = Resident::open(&loader, world.device(), asked)? {
             return Ok((loader, Some(resident)));
         }
     }
@@ -75,29 +76,37 @@ fn share(loader: &Loader, split: Split, part: f64, world: &World) -> Result<Opti
     if world.local_size() == 1 {
         return Ok(None);
     }
-    let sizes = loader.sizes()?;
-    let mut made = None;
-    let path = world.told_on_host(split.name(), || {
-        let bytes = SharedPairs::bytes(&sizes);
-        if available_memory().is_some_and(|free| bytes as f64 > free as f64 * part) {
-            return String::new();
-        }
-        info!(
-            "{} pairs will take {:.2} GB of memory, for all ranks of this machine",
-            sizes.len(),
-            bytes as f64 / 1e9
-        );
-        made = SharedPairs::create(sizes.clone()).map_err(|why| warn!("{}: {why}", ALONE)).ok();
-        made.as_ref().map_or_else(String::new, |pairs| pairs.path().display().to_string())
+    let mut made = Ok(None);
+    let said = world.told_on_host(split.name(), || {
+        made = make(loader, part);
+        let path = made.as_ref().ok().and_then(Option::as_ref).map(SharedPairs::path);
+        path.map_or_else(String::new, |path| path.display().to_string())
     })?;
-    match path {
-        Some(path) if !path.is_empty() && made.is_none() => {
-            let opened = SharedPairs::open(Path::new(&path), sizes);
+    match (made?, said) {
+        (None, Some(path)) if !path.is_empty() => {
+            let opened = SharedPairs::open(Path::new(&path), loader.sizes()?);
             Ok(opened.map_err(|why| warn!("{ALONE}: {path}: {why}")).ok())
         }
-        _ => Ok(made),
+        (made, _) => Ok(made),
     }
 }
+
+/// The memory, if it fits.
+fn make(loader: &Loader, part: f64) -> Result<Option<SharedPairs>, Error> {
+    let bytes = loader.estimate_bytes(LOOK_AT)?;
+    if available_memory().is_some_and(|free| bytes as f64 > free as f64 * part) {
+        return Ok(None);
+    }
+    let pairs = SharedPairs::create(loader.sizes()?).map_err(|why| warn!("{ALONE}: {why}")).ok();
+    if pairs.is_some() {
+        let gb = bytes as f64 / 1e9;
+        info!("{} pairs will take {gb:.2} GB of memory, for all ranks of this machine", loader.len());
+    }
+    Ok(pairs)
+}
+
+/// Files whose headers tell about how much the pairs are.
+const LOOK_AT: usize = 1000;
 
 /// What is said where memory cannot be shared.
 const ALONE: &str = "this rank decodes and keeps every pair for itself";
