@@ -36,6 +36,7 @@ fn every_variant_runs_on_every_fold_once() {
     dir.synth(10);
     dir.write("experiments/small.yaml", EXPERIMENT);
     let planned = crossval(&dir, &["--dry-run"]).succeeds().stdout();
+    assert!(!dir.join("runs").exists(), "a dry run writes nothing");
     assert_eq!(planned.lines().count(), 4, "{planned}");
     crossval(&dir, &["--only", "mid"]).succeeds();
     assert_eq!(results(&dir).len(), 2);
@@ -122,4 +123,5 @@ fn an_experiment_that_cannot_be_run_is_refused_before_anything_runs() {
     dir.write("experiments/small.yaml", EXPERIMENT);
     crossval(&dir, &["--only", "early"]).refuses(2, &["no such variant", "ir-only, mid"]);
     crossval(&dir, &["--part", "3/2"]).ends_with(2);
+    crossval(&dir, &["--part", "50/50"]).refuses(2, &["--part 50/50", "only 4 runs"]);
 }

@@ -109,45 +109,71 @@ const OWN: [&str; 7] =
 
 /// Plans all trials, checks them, and runs what is not done yet.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
+    let Whole { out, folds, slots, planned } = prepare(args)?;
+    let path = out.join("results.jsonl");
+    if args.dry_run {
+        let done = if path.exists() { yf_trials::results::read(&path).or_arguments()? } else { vec![] };
+        let left = left(planned, &done, &slots, &out)?;
+        let line = |trial: &Planned| output::line(format!("{} {}", trial.name(), trial.arguments));
+        return left.iter().try_for_each(line);
+    }
+    write_folds(&folds)?;
+    train::check_pairs(&planned[0].plan)?;
+    let (mut results, done) = Results::open(&path).or_arguments()?;
+    let left = left(planned, &done, &slots, &out)?;
+    let trainer = libtorch::trainer()?;
+    let libtorch = libtorch::find(left.first().and_then(|trial| trial.plan.device.as_ref()))?;
+    trials::run(left, &slots, &|job| libtorch::command(&trainer, &libtorch, job), &mut results)?;
+    let trials = yf_trials::results::read(&path)?;
+    output::line(report::write(&Comparison::new(&trials, None)?, &out)?.trim_end())
+}
+
+/// An experiment, ready to run; nothing of it is written yet.
+struct Whole {
+    out: PathBuf,
+    /// The files of each fold, its data.yaml first.
+    folds: Vec<Vec<(PathBuf, String)>>,
+    slots: Vec<Slot>,
+    planned: Vec<Planned>,
+}
+
+fn prepare(args: &RunArgs) -> Result<Whole, Failure> {
     let experiment = Experiment::read(&args.experiment).or_arguments()?;
     let out = out_folder(args).or_arguments()?;
     let data = match (&args.data, &experiment.data) {
         (None, Some(path)) => setup::existing(path),
         (given, _) => setup::data_yaml(given.as_deref()),
     };
-    let set = DataSet::open(data.or_arguments()?).or_arguments()?;
+    let data = data.or_arguments()?;
+    let set = DataSet::open(&data).or_arguments()?;
     let folds = set.folds(&splits(&experiment).or_arguments()?, experiment.folds).or_arguments()?;
-    let yamls = write_folds(&set, &folds, &out.join("folds"))?;
+    let files = fold_files(&set, &folds, &out.join("folds")).or_arguments()?;
+    let yamls: Vec<PathBuf> = files.iter().map(|of_fold| of_fold[0].0.clone()).collect();
     let visible = env::var("CUDA_VISIBLE_DEVICES").ok();
     let slots = slots(args.device.as_ref(), args.jobs, visible.as_deref()).or_arguments()?;
     let mut planned = Vec::new();
     for variant in chosen(&experiment, &args.only).or_arguments()? {
-        let plan = plan(variant, &yamls[0], &slots).or_arguments()?;
+        let plan = plan(variant, &data, &slots).or_arguments()?;
         planned.extend(of_variant(variant, &plan, &experiment.seeds, (&folds, &yamls), &out));
     }
     // All variants on a fold before the next one: what is there half-way can be compared.
     planned.sort_by_key(|trial| (trial.seed, trial.fold));
-    let planned = planned.into_iter().skip(args.part.index).step_by(args.part.count).collect::<Vec<_>>();
-    train::check_pairs(&planned[0].plan)?;
-    let (mut results, done) = Results::open(&out.join("results.jsonl")).or_arguments()?;
-    let all = planned.len();
-    let left = not_done(planned, &done).or_arguments()?;
-    tracing::info!(
-        "{} of {all} runs are done, {} at a time, in {}",
-        all - left.len(),
-        slots.len(),
-        out.display()
-    );
-    if args.dry_run {
-        return left
-            .iter()
-            .try_for_each(|trial| output::line(format!("{} {}", trial.name(), trial.arguments)));
+    let (all, Part { index, count }) = (planned.len(), args.part);
+    let planned: Vec<Planned> = planned.into_iter().skip(index).step_by(count).collect();
+    if planned.is_empty() {
+        let why = anyhow::anyhow!("--part {}/{count}: there are only {all} runs to share", index + 1);
+        return Err(Failure::Arguments(why));
     }
-    let trainer = libtorch::trainer()?;
-    let libtorch = libtorch::find(left.first().and_then(|trial| trial.plan.device.as_ref()))?;
-    trials::run(left, &slots, &|job| libtorch::command(&trainer, &libtorch, job), &mut results)?;
-    let trials = yf_trials::results::read(&out.join("results.jsonl"))?;
-    output::line(report::write(&Comparison::new(&trials, None)?, &out)?.trim_end())
+    Ok(Whole { out, folds: files, slots, planned })
+}
+
+/// The trials that are to be run, and a line about them.
+fn left(planned: Vec<Planned>, done: &[Trial], slots: &[Slot], out: &Path) -> Result<Vec<Planned>, Failure> {
+    let all = planned.len();
+    let left = not_done(planned, done).or_arguments()?;
+    let (done, jobs) = (all - left.len(), slots.len());
+    tracing::info!("{done} of {all} runs are done, {jobs} at a time, in {}", out.display());
+    Ok(left)
 }
 
 fn out_folder(args: &RunArgs) -> Result<PathBuf> {
@@ -164,30 +190,34 @@ fn splits(experiment: &Experiment) -> Result<Vec<Split>> {
     experiment.splits.iter().map(split).collect()
 }
 
-/// Writes the folds' data sets and returns their data.yaml. What is there must be the same: results belong to it.
-fn write_folds(set: &DataSet, folds: &[Fold], folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let mut yamls = Vec::new();
-    for (index, fold) in folds.iter().enumerate() {
-        let files = set.fold_files(&format!("fold{index}-of-{}", folds.len()), fold).or_arguments()?;
-        yamls.push(folder.join(&files[0].0));
-        for (name, text) in files {
-            let path = folder.join(name);
-            match fs::read_to_string(&path) {
-                Ok(before) if before == text => (),
-                Ok(_) => {
-                    let why = anyhow::anyhow!(
-                        "{} is of other pairs, so its results are too: name another folder (--out)",
-                        path.display()
-                    );
-                    return Err(Failure::Arguments(why));
-                }
-                Err(_) => durable::write(&path, |out| out.write_all(text.as_bytes()))
-                    .with_context(|| format!("cannot write {}", path.display()))?,
-            }
+/// The folds' data sets: each one's files, its data.yaml first. What is there already must be the same: results belong to
+/// it.
+fn fold_files(set: &DataSet, folds: &[Fold], folder: &Path) -> Result<Vec<Vec<(PathBuf, String)>>> {
+    let of_fold = |(index, fold): (usize, &Fold)| {
+        let files = set.fold_files(&format!("fold{index}-of-{}", folds.len()), fold)?;
+        let files: Vec<_> = files.into_iter().map(|(name, text)| (folder.join(name), text)).collect();
+        let other =
+            |(path, text): &&(PathBuf, String)| fs::read_to_string(path).is_ok_and(|old| old != *text);
+        match files.iter().find(other) {
+            None => Ok(files),
+            Some((path, _)) => bail!(
+                "{} is of other pairs, so its results are too: name another folder (--out)",
+                path.display()
+            ),
         }
+    };
+    folds.iter().enumerate().map(of_fold).collect()
+}
+
+/// Writes what is not there yet.
+fn write_folds(folds: &[Vec<(PathBuf, String)>]) -> Result<(), Failure> {
+    for (path, text) in folds.iter().flatten().filter(|(path, _)| !path.exists()) {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        durable::write(path, |out| out.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(yamls)
+    Ok(())
 }
 
 /// The places for runs: GPUs in turn, or the processor. Indices count what `CUDA_VISIBLE_DEVICES` lets be seen.
