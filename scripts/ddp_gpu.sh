@@ -88,9 +88,13 @@ promises() {
     go_on "$name" $half
 }
 
-train_real() { # GPUS SEED DEVICES
-    "$yf" train --data "$real" "${setup[@]}" --cache device --batch "${REAL_BATCH:-16}" --epochs "${EPOCHS:-200}" \
-        --patience 0 --seed "$2" --ddp "$1" --device "$3" --name "real-$1-$2" > "real-$1-$2.log" 2>&1
+train_real() { # GPUS SEED DEVICES -> a line
+    local name=real-$1-$2 last since
+    since=$(date +%s.%N)
+    "$yf" train --data "$real" "${setup[@]}" --batch "${REAL_BATCH:-16}" --epochs "${EPOCHS:-200}" --patience 0 --seed "$2" \
+        --ddp "$1" --device "$3" --name "$name" > "$name.log" 2>&1 || { tail "$name.log"; return 1; }
+    last=$(tail -n 1 "runs/train/$name/results.csv")
+    echo "$1 GPUs, seed $2: mAP50 $(cut -d, -f8 <<< "$last"), mAP50-95 $(cut -d, -f9 <<< "$last"), $(seconds_since "$since") s"
 }
 
 all_speeds() {
@@ -107,16 +111,10 @@ all_promises() {
 
 compare_real() {
     echo "== mAP50 after ${EPOCHS:-200} epochs of $real, batch ${REAL_BATCH:-16} in all"
-    local runs=() last
+    local runs=()
     for seed in 0 1 2; do train_real 1 $seed $((seed % gpus)) & runs+=($!); done
     for run in "${runs[@]}"; do wait "$run"; done
     for seed in 0 1 2; do train_real "$gpus" $seed "$(seq -s, 0 $((gpus - 1)))"; done
-    for n in 1 "$gpus"; do
-        for seed in 0 1 2; do
-            last=$(tail -n 1 "runs/train/real-$n-$seed/results.csv")
-            echo "$n GPUs, seed $seed: mAP50 $(cut -d, -f8 <<< "$last"), mAP50-95 $(cut -d, -f9 <<< "$last")"
-        done
-    done
 }
 
 for part in ${PARTS:-speed promises real}; do

@@ -111,6 +111,7 @@ fn exported(dir: &Dir) {
     let wide = dir.yf(&["info", "wide.onnx", "--json"]).succeeds().json();
     assert_eq!((&wide["imgsz"], &wide["batch"]), (&serde_json::json!([64, 96]), &Value::Null));
     dir.yf(&["export", "--onnx", "--imgsz", "70"]).refuses(2, &["70", "32"]);
+    dir.yf(&["export", "--onnx", "-o", "x.txt"]).refuses(2, &["x.txt", "ends in .onnx"]);
     dir.yf(&["export", "--onnx", "-o", "nowhere/x.onnx"]).refuses(2, &["nowhere"]);
     checked_by_onnx(&[&weights.join("best.onnx"), &weights.join("best.fp16.onnx"), &dir.join("wide.onnx")]);
 }

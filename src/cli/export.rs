@@ -112,14 +112,19 @@ pub fn run(args: ExportArgs) -> Result<(), Failure> {
 }
 
 impl ExportArgs {
-    /// There is a file for the name.
+    /// There is a file for the name, and the name says what it is.
     fn check_out(&self) -> Result<()> {
         if self.out.is_some() && !self.onnx && !self.engine.wanted() {
             bail!(
                 "-o names an ONNX file or an engine: add --onnx or --engine (--triton names a folder itself)"
             );
         }
-        Ok(())
+        match &self.out {
+            Some(out) if self.onnx && out.extension().is_none_or(|extension| extension != "onnx") => {
+                bail!("-o {}: an ONNX file's name ends in .onnx, by which it is known", out.display())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn options(&self) -> Result<Options> {
