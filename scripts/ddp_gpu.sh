@@ -19,7 +19,9 @@ read -ra flags <<< "${FLAGS---amp}"
 setup=(--model "${MODEL:-mid-n}" --imgsz "${IMGSZ:-640}" "${flags[@]}")
 real=${REAL:+$(realpath "$REAL")}
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+running=()
+# What still trains in the background ends with the script: such jobs do not hear Ctrl-C.
+trap '((${#running[@]} == 0)) || kill "${running[@]}" 2> /dev/null; wait; rm -rf "$folder"' EXIT
 cd "$folder"
 
 speed() { # cache -> a line for 1, 2, 4, ... GPUs
@@ -47,6 +49,7 @@ kill_one_rank() {
     "$@" train --data "$data" "${setup[@]}" --cache ram --batch $((batch * gpus)) --epochs 500 --name "$name" \
         ${ddp:+--ddp $ddp} > "$name.log" 2>&1 &
     launcher=$!
+    running=("$launcher")
     until [ -f "runs/train/$name/weights/last.safetensors" ]; do
         kill -0 $launcher || { cat "$name.log"; exit 1; }
         sleep 0.1
@@ -56,6 +59,7 @@ kill_one_rank() {
     kill -KILL "$(tail -n 1 <<< "$ranks")"
     since=$(date +%s.%N)
     if wait $launcher; then echo "the launcher does not mind"; exit 1; fi
+    running=()
     grep -m 1 "rank" <<< "$(tail -n 40 "$name.log" | grep "error:" || tail -n 1 "$name.log")" || true
     for rank in $ranks; do
         if kill -0 "$rank" 2> /dev/null; then echo "process $rank is left"; exit 1; fi
@@ -111,9 +115,11 @@ all_promises() {
 
 compare_real() {
     echo "== mAP50 after ${EPOCHS:-200} epochs of $real, batch ${REAL_BATCH:-16} in all"
-    local runs=()
-    for seed in 0 1 2; do train_real 1 $seed $((seed % gpus)) & runs+=($!); done
-    for run in "${runs[@]}"; do wait "$run"; done
+    local failed=0
+    for seed in 0 1 2; do train_real 1 $seed $((seed % gpus)) & running+=($!); done
+    for run in "${running[@]}"; do wait "$run" || failed=1; done
+    running=()
+    if ((failed)); then exit 1; fi
     for seed in 0 1 2; do train_real "$gpus" $seed "$(seq -s, 0 $((gpus - 1)))"; done
 }
 

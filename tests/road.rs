@@ -194,6 +194,11 @@ fn inferred(dir: &Dir) {
     ];
     dir.yf(&line).succeeds();
     assert_eq!(pictures("out/labels"), 2);
+    // Nothing that was given is written over.
+    for folder in ["pairs/images/val", "pairs/imagesIR/val", "pairs"] {
+        let line = ["infer", "pairs/images/val", "pairs/imagesIR/val", "--model", weights, "--save", folder];
+        dir.yf(&line).refuses(2, &["holds pairs/images", "another folder"]);
+    }
 }
 
 fn measured(dir: &Dir) {

@@ -9,7 +9,6 @@ use crate::dataset::PairFiles;
 use crate::decode::{Limits, dimensions, read_pair_to_fit};
 use crate::disk_cache::DiskCache;
 use crate::error::DataError;
-use crate::memory::available_memory;
 pub use crate::prefetch::{Prefetch, prefetch};
 use crate::resize::fit;
 pub use crate::sample::Sample;
@@ -63,9 +62,11 @@ impl Loader {
         Ok(Loader { pairs, fit, limits, store })
     }
 
-    /// The same pairs, kept from now on in memory that was made for their sizes ([`Loader::sizes`]).
+    /// The same pairs, kept from now on in memory that was made for their sizes ([`Loader::sizes`]). Panics where that is
+    /// another number of pairs.
     #[must_use]
     pub fn shared(self, pairs: SharedPairs) -> Loader {
+        assert_eq!(pairs.len(), self.pairs.len(), "memory of other pairs");
         Loader { store: Store::Shared(pairs), ..self }
     }
 
@@ -164,22 +165,16 @@ impl Loader {
         Ok((u128::from(bytes) * total as u128 / count as u128) as u64)
     }
 
-    /// Whether a cache in memory fits into this part (0..1) of what is free. Says the bytes that the cache will take; 0
-    /// without one.
+    /// Whether a cache in this process's memory fits into `room` bytes. Says the bytes that it will take; 0 without one.
     ///
     /// # Errors
     /// [`DataError::Memory`] where it does not fit, and headers that cannot be read.
-    pub fn ensure_memory(&self, part: f64) -> Result<u64, DataError> {
+    pub fn ensure_memory(&self, room: u64) -> Result<u64, DataError> {
         if !matches!(self.store, Store::Ram(_)) {
             return Ok(0);
         }
         let needed = self.estimate_bytes(1000)?;
-        match available_memory() {
-            Some(free) if needed as f64 > free as f64 * part => {
-                Err(DataError::Memory { needed, available: (free as f64 * part) as u64 })
-            }
-            _ => Ok(needed),
-        }
+        if needed > room { Err(DataError::Memory { needed, available: room }) } else { Ok(needed) }
     }
 }
 
@@ -236,8 +231,8 @@ mod tests {
             })
             .sum();
         assert_eq!(loader.estimate_bytes(10).expect("headers"), 4 * words as u64 + 3 * SAMPLE_BYTES);
-        assert!(loader.ensure_memory(0.5).expect("a few kilobytes") > 0);
-        assert!(matches!(loader.ensure_memory(0.0), Err(DataError::Memory { available: 0, .. })));
+        assert!(loader.ensure_memory(1 << 20).expect("a few kilobytes") > 0);
+        assert!(matches!(loader.ensure_memory(0), Err(DataError::Memory { available: 0, .. })));
     }
 
     #[test]
@@ -245,7 +240,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let loader = loader(Cache::None, folder.path());
         loader.get(0).expect("good");
-        assert_eq!(loader.ensure_memory(0.0).expect("nothing to hold"), 0);
+        assert_eq!(loader.ensure_memory(0).expect("nothing to hold"), 0);
         drop(folder);
         assert!(loader.get(0).is_err());
     }

@@ -85,12 +85,18 @@ impl SharedPairs {
         &self.path
     }
 
+    /// Number of pairs.
+    pub(crate) fn len(&self) -> usize {
+        self.sizes.len()
+    }
+
     /// Pair number `index`: from the memory, or from `decode`, whose pair is then there for all.
     pub(crate) fn get(
         &self,
         index: usize,
         decode: impl FnOnce() -> Result<Sample, DataError>,
     ) -> Result<Sample, DataError> {
+        assert!(index < self.len(), "pair {index} of {}", self.len());
         let state = self.region.state(index);
         loop {
             match state.compare_exchange(ABSENT, CLAIMED, Ordering::Acquire, Ordering::Acquire) {

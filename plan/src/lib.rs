@@ -43,8 +43,7 @@ impl fmt::Display for Modality {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cache {
-    /// As `Device` where an eighth of a GPU's free memory suffices, else as `Ram` where less than half of the host's does,
-    /// else as `None`.
+    /// As `Ram` where less than half of the memory that is free suffices, else as `None`.
     #[default]
     Auto,
     /// Decode at every use.

@@ -36,8 +36,8 @@ pub struct SetupArgs {
     /// Threads that decode; 0 for one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub workers: usize,
-    /// Keep decoded pairs between epochs: on the GPU, in memory, or in ~/.cache/yf/pairs for later runs too (auto: on the GPU
-    /// where an eighth of its free memory suffices, else in memory where less than half does)
+    /// Keep decoded pairs between epochs: in memory (auto: where less than half of what is free suffices), in ~/.cache/yf/pairs for
+    /// later runs too, or on the GPU
     #[arg(long, value_name = "WHERE", default_value = "auto", value_parser = choice::<Cache>(CACHE))]
     pub cache: Cache,
     /// See one camera only; the other one's picture is grey [both: rgb for a network for one camera]

@@ -83,10 +83,7 @@ fn with_batch(plan: &TrainPlan, batch: usize) -> TrainPlan {
 /// Bytes that steps with a batch of this size take at most.
 fn peak(plan: &TrainPlan, batch: usize, index: usize) -> Result<u64, Error> {
     // Pairs that will lie on the device take their part; other caches would only be filled.
-    let cache = match plan.cache {
-        Cache::Device | Cache::Auto => plan.cache,
-        Cache::None | Cache::Ram | Cache::Disk => Cache::None,
-    };
+    let cache = if plan.cache == Cache::Device { Cache::Device } else { Cache::None };
     let plan = TrainPlan { cache, weights: None, ..with_batch(plan, batch) };
     torch::empty_cache()?;
     torch::reset_peak_memory(index)?;

@@ -70,9 +70,10 @@ impl Setup {
             device,
             kind: pictures(plan, device),
         };
-        let (loader, resident) = keep(train, Split::Train, plan, world)?;
+        let mut promised = 0;
+        let (loader, resident) = keep(train, plan, world, &mut promised)?;
         let feed = Feed::new(loader, resident, set.classes(), settings)?;
-        let (loader, resident) = keep(val, Split::Val, plan, world)?;
+        let (loader, resident) = keep(val, plan, world, &mut promised)?;
         // As large whatever the number of ranks, which then compute the very same.
         let batch = plan.recipe.batch.min(MAX_VALIDATION_BATCH);
         let settings = Settings { kind: Kind::Float, batch, ..settings };

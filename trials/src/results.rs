@@ -88,6 +88,19 @@ pub fn read(path: &Path) -> Result<Vec<Trial>, TrialError> {
     parse(path, &text)
 }
 
+/// The same, but for half a line at the end, which another process is writing or did not finish.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_finished(path: &Path) -> Result<Vec<Trial>, TrialError> {
+    let text = std::fs::read_to_string(path).map_err(|e| TrialError::io(path, e))?;
+    parse(path, whole_lines(&text))
+}
+
+fn whole_lines(text: &str) -> &str {
+    &text[..text.rfind('\n').map_or(0, |end| end + 1)]
+}
+
 fn parse(path: &Path, text: &str) -> Result<Vec<Trial>, TrialError> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let trial = |(index, line): (usize, &str)| {
@@ -130,9 +143,9 @@ impl Results {
         })?;
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(fail)?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(fail)?;
-        let trials = parse(path, &text[..whole])?;
+        let whole = whole_lines(&text);
+        file.set_len(whole.len() as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(fail)?;
+        let trials = parse(path, whole)?;
         Ok((Results { path: path.to_path_buf(), file }, trials))
     }
 
@@ -180,6 +193,7 @@ pub(crate) mod tests {
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, whole.clone() + "{\"variant\": \"mi").unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("results.jsonl:3: no trial"));
+        assert_eq!(read_finished(&path).unwrap(), some);
         let (mut results, before) = Results::open(&path).unwrap();
         assert_eq!(before, some);
         results.add(&some[0]).unwrap();

@@ -112,7 +112,10 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let Whole { out, folds, slots, planned } = prepare(args)?;
     let path = out.join("results.jsonl");
     if args.dry_run {
-        let done = if path.exists() { yf_trials::results::read(&path).or_arguments()? } else { vec![] };
+        let done = match path.exists() {
+            true => yf_trials::results::read_finished(&path).or_arguments()?,
+            false => vec![],
+        };
         let left = left(planned, &done, &slots, &out)?;
         let line = |trial: &Planned| output::line(format!("{} {}", trial.name(), trial.arguments));
         return left.iter().try_for_each(line);

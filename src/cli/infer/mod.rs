@@ -141,6 +141,7 @@ fn plan(args: &InferArgs) -> Result<Plan> {
         Some(ir) => pairing::pairs(&args.rgb, ir)?,
         None => pairing::singles(&args.rgb)?,
     };
+    check_save(args)?;
     let path = deployed::model_path(args.model.as_deref())?;
     let source = deployed::source(&path, None)?;
     let suppression = suppression(args);
@@ -153,6 +154,19 @@ fn plan(args: &InferArgs) -> Result<Plan> {
         limits: Limits::default(),
     };
     Ok(Plan { pairing, source, settings })
+}
+
+/// Saved pictures must not replace what they are made of, nor saved labels those of a data set.
+fn check_save(args: &InferArgs) -> Result<()> {
+    let Some(save) = args.save.as_ref().and_then(|folder| folder.canonicalize().ok()) else { return Ok(()) };
+    for input in [Some(&args.rgb), args.ir.as_ref()].into_iter().flatten() {
+        let Ok(path) = input.canonicalize() else { continue };
+        let holds = if path.is_dir() { path.starts_with(&save) } else { path.parent() == Some(&save) };
+        if holds {
+            bail!("--save {} holds {}: name another folder", save.display(), input.display());
+        }
+    }
+    Ok(())
 }
 
 fn suppression(args: &InferArgs) -> Suppression {

@@ -35,8 +35,6 @@ const TO_LEAVE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct World {
     shard: Shard,
-    /// Number of this rank on its host.
-    local_rank: usize,
     /// Ranks of this host.
     local_size: usize,
     device: Device,
@@ -87,7 +85,7 @@ pub fn exit(status: i32) -> ! {
 impl World {
     /// A run of one process.
     pub fn alone(device: Device) -> Self {
-        World { shard: Shard::WHOLE, local_rank: 0, local_size: 1, device, others: None }
+        World { shard: Shard::WHOLE, local_size: 1, device, others: None }
     }
 
     /// Opens this rank's device and waits for the others.
@@ -115,7 +113,6 @@ impl World {
         let heartbeat = Heartbeat::start(second, place.rank, place.size);
         let world = World {
             shard: Shard { rank: place.rank, size: place.size },
-            local_rank: place.local_rank,
             local_size: place.local_size.max(1),
             device,
             others: Some(Arc::new(Others {
@@ -197,29 +194,6 @@ impl World {
             Some(group) => group.gather(&bytes),
             None => Ok(vec![bytes]),
         }
-    }
-
-    /// What the first rank of this host says about `topic` to the others there; `say` is asked on that rank alone. `None`
-    /// where there are no others.
-    ///
-    /// # Errors
-    /// When a rank is gone.
-    pub fn told_on_host(
-        &self,
-        topic: &str,
-        say: impl FnOnce() -> String,
-    ) -> Result<Option<String>, TorchError> {
-        let Some(others) = self.others.as_ref().filter(|_| self.local_size > 1) else { return Ok(None) };
-        let key = format!("host {}/{topic}", self.shard.rank - self.local_rank.min(self.shard.rank));
-        if self.local_rank == 0 {
-            let said = say();
-            others.store.set(&key, said.as_bytes())?;
-            return Ok(Some(said));
-        }
-        let heard = others.store.get(&key)?;
-        String::from_utf8(heard)
-            .map(Some)
-            .map_err(|e| TorchError(format!("what was said about {topic}: {e}")))
     }
 
     /// Waits until all ranks are here.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 use yf_data::DataError;
-use yf_data::dataset::{PairFiles, Split};
+use yf_data::dataset::PairFiles;
 use yf_data::decode::Limits;
 use yf_data::loader::{Cache, Loader, SharedPairs};
 use yf_data::memory::available_memory;
@@ -20,46 +20,52 @@ use crate::distributed::World;
 const UNASKED: f64 = 0.4;
 const ASKED: f64 = 0.9;
 
-/// A loader of these pairs of a split, and what the device holds of them.
+/// A loader of these pairs, and what the device holds of them. All ranks call it together. `promised` counts the bytes of
+/// memory that caches are going to fill.
 ///
 /// # Errors
 /// Headers that cannot be read, a cache's folder that cannot be made, a rank that is gone.
 pub fn keep(
     pairs: Vec<PairFiles>,
-    split: Split,
     plan: &TrainPlan,
     world: &World,
+    promised: &mut u64,
 ) -> Result<(Loader, Option<Resident>), Error> {
     let cached = |cache: Cache| Loader::new(pairs.clone(), plan.imgsz, cache, Limits::default());
+    // What waits to be sent to a device may go again, unless it is shared.
     let part = match plan.cache {
+        yf_plan::Cache::None | yf_plan::Cache::Disk => None,
+        yf_plan::Cache::Auto | yf_plan::Cache::Device => Some(UNASKED),
+        yf_plan::Cache::Ram => Some(ASKED),
+    };
+    let shared = share(&cached(Cache::None)?, part, world, promised)?;
+    match plan.cache {
         yf_plan::Cache::None => return Ok((cached(Cache::None)?, None)),
         yf_plan::Cache::Disk => {
             let folder = folder()?;
             info!("decoded pairs are kept in {}", folder.display());
             return Ok((cached(Cache::Disk(folder))?, None));
         }
-        yf_plan::Cache::Auto => UNASKED,
-        yf_plan::Cache::Ram | yf_plan::Cache::Device => ASKED,
-    };
-    let shared = share(&cached(Cache::None)?, split, part, world)?;
-    let asked = plan.cache == yf_plan::Cache::Device;
-    if asked || (plan.cache == yf_plan::Cache::Auto && world.device().is_cuda()) {
-        // In a rank's own memory they only wait to be sent.
-        let loader = match &shared {
-            Some(pairs) => cached(Cache::None)?.shared(pairs.clone()),
-            None => cached(Cache::Ram)?,
-        };
-        if let Some(resident) = Resident::open(&loader, world.device(), asked)? {
-            return Ok((loader, Some(resident)));
+        yf_plan::Cache::Device => {
+            let loader = match &shared {
+                Some(pairs) => cached(Cache::None)?.shared(pairs.clone()),
+                None => cached(Cache::Ram)?,
+            };
+            if let Some(resident) = Resident::open(&loader, world.device())? {
+                return Ok((loader, Some(resident)));
+            }
         }
+        yf_plan::Cache::Auto | yf_plan::Cache::Ram => (),
     }
     if let Some(pairs) = shared {
         return Ok((cached(Cache::None)?.shared(pairs), None));
     }
+    let part = if plan.cache == yf_plan::Cache::Auto { UNASKED } else { ASKED };
     let loader = cached(Cache::Ram)?;
-    match loader.ensure_memory(part / world.local_size() as f64) {
+    match loader.ensure_memory(room(part / world.local_size() as f64, *promised)) {
         Ok(bytes) => {
             info!("{} pairs will take {:.2} GB of memory", pairs.len(), bytes as f64 / 1e9);
+            *promised += bytes;
             Ok((loader, None))
         }
         Err(e @ DataError::Memory { .. }) => {
@@ -70,31 +76,53 @@ pub fn keep(
     }
 }
 
-/// Memory for the pairs of `loader` that all ranks of this machine share, if it fits into this part (0..1) of what is
-/// free. The first rank makes it. `None` where there are no other ranks, or where each must keep its own.
-fn share(loader: &Loader, split: Split, part: f64, world: &World) -> Result<Option<SharedPairs>, Error> {
-    if world.local_size() == 1 {
-        return Ok(None);
-    }
-    let mut made = Ok(None);
-    let said = world.told_on_host(split.name(), || {
-        made = make(loader, part);
-        let path = made.as_ref().ok().and_then(Option::as_ref).map(SharedPairs::path);
-        path.map_or_else(String::new, |path| path.display().to_string())
-    })?;
-    match (made?, said) {
-        (None, Some(path)) if !path.is_empty() => {
-            let opened = SharedPairs::open(Path::new(&path), loader.sizes()?);
-            Ok(opened.map_err(|why| warn!("{ALONE}: {path}: {why}")).ok())
-        }
-        (made, _) => Ok(made),
-    }
+/// Bytes that a cache may take: this part (0..1) of what is free and not promised.
+fn room(part: f64, promised: u64) -> u64 {
+    available_memory().map_or(u64::MAX, |free| (free.saturating_sub(promised) as f64 * part) as u64)
 }
 
-/// The memory, if it fits.
-fn make(loader: &Loader, part: f64) -> Result<Option<SharedPairs>, Error> {
+/// Memory for the pairs of `loader` that all ranks of this machine share, if it fits into `part` of what is free: the first
+/// of those that want any makes it. `None` where there is no other, or where each must keep its own.
+fn share(
+    loader: &Loader,
+    part: Option<f64>,
+    world: &World,
+    promised: &mut u64,
+) -> Result<Option<SharedPairs>, Error> {
+    let wish = if part.is_some() { machine() } else { String::new() };
+    let wishes = world.gather(wish.clone().into_bytes())?;
+    let together: Vec<usize> = (0..wishes.len()).filter(|&rank| wishes[rank] == wish.as_bytes()).collect();
+    let part = part.filter(|_| together.len() > 1 && !wish.is_empty());
+    let own = world.shard().rank;
+    let made = match part {
+        Some(part) if together[0] == own => make(loader, room(part, *promised))?,
+        _ => None,
+    };
+    let path = made.as_ref().map_or_else(String::new, |pairs| pairs.path().display().to_string());
+    let paths = world.gather(path.into_bytes())?;
+    let shared = match part {
+        Some(_) if together[0] != own => open(loader, &String::from_utf8_lossy(&paths[together[0]]))?,
+        _ => made,
+    };
+    *promised += if shared.is_some() { loader.estimate_bytes(LOOK_AT)? } else { 0 };
+    Ok(shared)
+}
+
+/// Tells machines apart, and what cannot see one another's processes on one. Empty where that cannot be told.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let processes = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let boot = read("/proc/sys/kernel/random/boot_id");
+    if boot.is_empty() {
+        return boot;
+    }
+    format!("{boot}{}{}", read("/proc/sys/kernel/hostname"), processes.display())
+}
+
+/// New memory, if it fits into `room` bytes.
+fn make(loader: &Loader, room: u64) -> Result<Option<SharedPairs>, Error> {
     let bytes = loader.estimate_bytes(LOOK_AT)?;
-    if available_memory().is_some_and(|free| bytes as f64 > free as f64 * part) {
+    if bytes > room {
         return Ok(None);
     }
     let pairs = SharedPairs::create(loader.sizes()?).map_err(|why| warn!("{ALONE}: {why}")).ok();
@@ -103,6 +131,15 @@ fn make(loader: &Loader, part: f64) -> Result<Option<SharedPairs>, Error> {
         info!("{} pairs will take {gb:.2} GB of memory, for all ranks of this machine", loader.len());
     }
     Ok(pairs)
+}
+
+/// The memory that another rank has made at `path`, if it has.
+fn open(loader: &Loader, path: &str) -> Result<Option<SharedPairs>, Error> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let opened = SharedPairs::open(Path::new(path), loader.sizes()?);
+    Ok(opened.map_err(|why| warn!("{ALONE}: {path}: {why}")).ok())
 }
 
 /// Files whose headers tell about how much the pairs are.

@@ -16,10 +16,6 @@ use crate::torch::{Device, Kind, Stream, Tensor, TorchError, free_memory, with_w
 const RESERVE: u64 = 16 << 30;
 /// Of the rest the pairs may take this much.
 const SHARE: f64 = 0.8;
-/// Where nobody asked for it they take no more than this part of what is free, which leaves a network its batch.
-const UNASKED: u64 = 8;
-/// Files whose headers tell about how much the pairs are.
-const LOOK_AT: usize = 1000;
 
 /// Memory on the device for all pairs of a loader, side by side.
 pub struct Resident {
@@ -36,29 +32,23 @@ pub struct Directory {
 }
 
 impl Resident {
-    /// Takes memory for all pairs of `loader`; they arrive with the first batches that show them. `None` where they do
-    /// not fit: with a message if this was asked for, and otherwise sooner.
+    /// Takes memory for all pairs of `loader`; they arrive with the first batches that show them. `None`, with a
+    /// message, where they do not fit.
     ///
     /// # Errors
     /// Headers that cannot be read, and what libtorch reports.
-    pub fn open(loader: &Loader, device: Device, asked: bool) -> Result<Option<Self>, Error> {
-        let free = free_memory(device)?;
-        let room = room(free, asked);
-        if !asked && loader.estimate_bytes(LOOK_AT)? > room {
-            return Ok(None);
-        }
+    pub fn open(loader: &Loader, device: Device) -> Result<Option<Self>, Error> {
         let directory = Directory::new(loader.sizes()?);
-        let bytes = 4 * directory.words() as u64;
+        let (bytes, free) = (4 * directory.words() as u64, free_memory(device)?);
+        let room = ((free - RESERVE.min(free / 2)) as f64 * SHARE) as u64;
         let gb = |bytes: u64| bytes as f64 / 1e9;
-        if bytes > room && asked {
+        if bytes > room {
             warn!(
                 "{} pairs take {:.2} GB, more than the {:.2} GB that the network can spare on {device:?}: they stay in the host's memory",
                 loader.len(),
                 gb(bytes),
                 gb(room)
             );
-        }
-        if bytes > room {
             return Ok(None);
         }
         info!("{} pairs take {:.2} GB on {device:?}", loader.len(), gb(bytes));
@@ -106,11 +96,6 @@ impl Resident {
     }
 }
 
-/// Bytes that pairs may take of a device's `free` ones.
-fn room(free: u64, asked: bool) -> u64 {
-    if asked { ((free - RESERVE.min(free / 2)) as f64 * SHARE) as u64 } else { free / UNASKED }
-}
-
 impl Directory {
     fn new(sizes: Vec<Sizes>) -> Self {
         let mut next = 0;
@@ -153,13 +138,6 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pairs_leave_room_for_the_network() {
-        let gb = |bytes: u64| bytes >> 30;
-        assert_eq!([gb(room(140 << 30, true)), gb(room(140 << 30, false))], [99, 17]);
-        assert_eq!([gb(room(8 << 30, true)), gb(room(8 << 30, false))], [3, 1]);
-    }
 
     #[test]
     fn pairs_lie_beyond_what_32_bits_count() {

@@ -40,7 +40,7 @@ fn feed(folder: &Path, cache: Cache, settings: Settings) -> Feed {
 
 fn resident_feed(folder: &Path, settings: Settings) -> Feed {
     let loader = Loader::new(pairs(folder), SIDE, Cache::Ram, Limits::default()).unwrap();
-    let resident = Resident::open(&loader, settings.device, true).unwrap();
+    let resident = Resident::open(&loader, settings.device).unwrap();
     Feed::new(loader, Some(resident.expect("a few kilobytes")), 2, settings).unwrap()
 }
 
