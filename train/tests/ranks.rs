@@ -5,7 +5,7 @@ mod runs;
 use std::time::{Duration, Instant};
 
 use runs::{Place, free_port, last, rank, read, resumed, rows, start_rank, stderr, succeed, succeed_as};
-use yf_plan::{Recipe, TrainPlan};
+use yf_plan::{Cache, Recipe, TrainPlan};
 
 /// One step of four batches of sixteen. With some seeds two anchors suit a box so equally that rounding decides which is
 /// assigned to it, and weights differ by 1e-4; with most, this one among them, by 4e-6.
@@ -101,6 +101,20 @@ fn a_rank_that_is_killed_ends_the_others_and_is_named() {
         assert!(killed.elapsed() < Duration::from_secs(30), "rank {number} took {:?}", killed.elapsed());
         assert_eq!(done.status.code(), Some(1), "{said}");
         assert!(said.contains("rank 1 has not been heard of"), "rank {number}: {said}");
+    }
+}
+
+#[test]
+fn ranks_of_one_machine_may_keep_their_pairs_elsewhere() {
+    let place = Place::new(10);
+    let plan = place.plan("run", Recipe { epochs: 1, batch: 3, ..Recipe::default() });
+    let port = free_port();
+    let caches = [Cache::None, Cache::Ram, Cache::Auto];
+    let ranks =
+        [0, 1, 2].map(|rank| start_rank(&TrainPlan { cache: caches[rank], ..plan.clone() }, (rank, 3), port));
+    for rank in ranks {
+        let done = rank.wait_with_output().unwrap();
+        assert!(done.status.success(), "{}", stderr(&done));
     }
 }
 
