@@ -7,8 +7,8 @@
 # Prints pairs a second on one GPU and on more at the same batch a GPU, then, started by yf and, where there is one, by
 # torchrun: weights equal on all ranks after an epoch, a killed rank, going on with half the ranks. With REAL=real.yaml it
 # also compares mAP50 of one GPU and of all after the same epochs, for three seeds.
-# PARTS ("speed promises real") says which of the three are wanted; BATCH (64, a GPU), MODEL (mid-n), IMGSZ (640), STEPS (100), CACHES ("device ram"), FLAGS (--amp), REAL_BATCH (16, in all)
-# and EPOCHS (200) may be set too.
+# PARTS ("speed promises real") says which of the three are wanted; BATCH (64, a GPU), MODEL (mid-n), IMGSZ (640), STEPS
+# (100), CACHES ("device ram"), FLAGS (--amp), REAL_BATCH (16, in all) and EPOCHS (200) may be set too.
 set -euo pipefail
 
 yf=$(realpath "$1")
@@ -21,7 +21,7 @@ real=${REAL:+$(realpath "$REAL")}
 folder=$(mktemp -d)
 running=()
 # What still trains in the background ends with the script: such jobs do not hear Ctrl-C.
-trap '((${#running[@]} == 0)) || kill "${running[@]}" 2> /dev/null; wait; rm -rf "$folder"' EXIT
+trap 'kill "${running[@]}" 2> /dev/null || true; wait; rm -rf "$folder"' EXIT
 cd "$folder"
 
 speed() { # cache -> a line for 1, 2, 4, ... GPUs
@@ -92,13 +92,17 @@ promises() {
     go_on "$name" $half
 }
 
-train_real() { # GPUS SEED DEVICES -> a line
-    local name=real-$1-$2 last since
-    since=$(date +%s.%N)
+start_real() { # GPUS SEED DEVICES: begins a training, which is the last of `running`
     "$yf" train --data "$real" "${setup[@]}" --batch "${REAL_BATCH:-16}" --epochs "${EPOCHS:-200}" --patience 0 --seed "$2" \
-        --ddp "$1" --device "$3" --name "$name" > "$name.log" 2>&1 || { tail "$name.log"; return 1; }
+        --ddp "$1" --device "$3" --name "real-$1-$2" > "real-$1-$2.log" 2>&1 &
+    running+=($!)
+}
+
+end_real() { # GPUS SEED PROCESS -> a line
+    local name=real-$1-$2 last
+    wait "$3" || { tail "$name.log"; exit 1; }
     last=$(tail -n 1 "runs/train/$name/results.csv")
-    echo "$1 GPUs, seed $2: mAP50 $(cut -d, -f8 <<< "$last"), mAP50-95 $(cut -d, -f9 <<< "$last"), $(seconds_since "$since") s"
+    echo "$1 GPUs, seed $2: mAP50 $(cut -d, -f8 <<< "$last"), mAP50-95 $(cut -d, -f9 <<< "$last")"
 }
 
 all_speeds() {
@@ -115,12 +119,14 @@ all_promises() {
 
 compare_real() {
     echo "== mAP50 after ${EPOCHS:-200} epochs of $real, batch ${REAL_BATCH:-16} in all"
-    local failed=0
-    for seed in 0 1 2; do train_real 1 $seed $((seed % gpus)) & running+=($!); done
-    for run in "${running[@]}"; do wait "$run" || failed=1; done
+    for seed in 0 1 2; do start_real 1 $seed $((seed % gpus)); done
+    for seed in 0 1 2; do end_real 1 $seed "${running[seed]}"; done
+    for seed in 0 1 2; do
+        running=()
+        start_real "$gpus" $seed "$(seq -s, 0 $((gpus - 1)))"
+        end_real "$gpus" $seed "${running[0]}"
+    done
     running=()
-    if ((failed)); then exit 1; fi
-    for seed in 0 1 2; do train_real "$gpus" $seed "$(seq -s, 0 $((gpus - 1)))"; done
 }
 
 for part in ${PARTS:-speed promises real}; do
