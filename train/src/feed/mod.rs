@@ -1,11 +1,12 @@
 //! From the loader to the network: the order of an epoch, batches prepared and sent ahead, pictures on the device.
 //!
 //! The way of a batch: `order` says which pictures, their dice say which pairs; `prepare` reads these on a pool of
-//! threads and packs them into one page-locked buffer; `upload` copies that on a stream of its own into one of a few
+//! threads and packs them into a page-locked buffer of `host`; `upload` copies that on a stream of its own into one of a few
 //! buffers on the device; [`Feed::batch`] samples the pictures there. The training thread only gives the device its
 //! last part to do.
 
 mod cache;
+mod host;
 mod order;
 mod parcel;
 mod prepare;
@@ -82,7 +83,7 @@ pub struct Prepared {
     parcel: Parcel,
     labels: Labels,
     pictures: Vec<(usize, (usize, usize))>,
-    lease: Option<Lease>,
+    lease: Lease,
 }
 
 /// A batch on the device.
@@ -202,7 +203,8 @@ impl Feed {
     /// What libtorch reports.
     pub fn seconds_to_send(&self, prepared: &Prepared) -> Result<f64, TorchError> {
         let device = self.settings.device;
-        let words = HostWords::new(prepared.words.size()[0] as usize, device)?.into_tensor();
+        let length = prepared.words.numel();
+        let words = HostWords::new(length, device)?.tensor(length)?;
         let mut started = Instant::now();
         // The first copy finds its memory.
         for _ in 0..2 {
@@ -230,9 +232,7 @@ impl Feed {
     }
 
     fn sample(&self, prepared: &Prepared, modality: Modality, into: &Pictures) -> Result<(), TorchError> {
-        if let Some(lease) = &prepared.lease {
-            lease.wait()?;
-        }
+        prepared.lease.wait()?;
         if into.rgb.size() != self.shape(prepared) {
             let (are, need) = (into.rgb.size(), self.shape(prepared));
             return Err(TorchError(format!("pictures of {are:?} were to hold a batch of {need:?}")));

@@ -10,12 +10,13 @@ use yf_data::labels::BoxLabel;
 use yf_data::loader::{Loader, Sample, Sizes};
 
 use super::Settings;
+use super::host::{HostBuffers, HostLease};
 use super::parcel::{Labels, Parcel};
 use super::resident::Directory;
 use crate::Error;
 use crate::augment::{Draw, PLAN_WORDS, Place, PlanWords, SamplePlan, View, views};
 use crate::targets::{self, Rows};
-use crate::torch::{Device, HostWords};
+use crate::torch::Device;
 
 /// Prepares batches; shared by the threads that run ahead of the training.
 pub struct Preparer {
@@ -24,8 +25,7 @@ pub struct Preparer {
     rows: Rows,
     classes: usize,
     size: usize,
-    /// Where the buffer will travel.
-    target: Device,
+    buffers: HostBuffers,
     resident: Option<Arc<Directory>>,
     threads: ThreadPool,
 }
@@ -42,7 +42,7 @@ pub enum Boxes {
 /// A batch on the host.
 pub struct Packed {
     /// The buffer.
-    pub words: HostWords,
+    pub words: HostLease,
     /// What is where in it.
     pub parcel: Parcel,
     /// Boxes of each picture.
@@ -61,7 +61,7 @@ struct Picture {
 }
 
 impl Preparer {
-    /// A preparer of the pairs of `loader`, whose buffers travel to `target`.
+    /// A preparer of the pairs of `loader`, whose batches travel to `target`.
     ///
     /// # Errors
     /// No threads.
@@ -84,7 +84,7 @@ impl Preparer {
             labels,
             classes,
             size: settings.size,
-            target,
+            buffers: HostBuffers::new(target),
             resident,
             threads,
         })
@@ -107,7 +107,7 @@ impl Preparer {
             Some(directory) => place_resident(draws, &mut pictures, directory),
             None => parcel.pixels = place_packed(&mut pictures),
         }
-        let mut words = HostWords::new(parcel.words(), self.target)?;
+        let mut words = self.buffers.take(parcel.words())?;
         parcel.write_targets(&targets, words.words_mut())?;
         write_plans(&pictures, &mut words.words_mut()[parcel.plans()]);
         if self.resident.is_none() {

@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use yf_data::loader::{Loader, Prefetch};
 
 use super::Prepared;
+use super::host::HostLease;
 use super::parcel::part;
 use super::prepare::Packed;
 use super::resident::Resident;
@@ -35,8 +36,17 @@ struct Buffer {
     sampled: Event,
 }
 
-/// A buffer in use; goes back when it is dropped.
-pub struct Lease {
+/// The memory that a batch is read from; goes back when it is dropped.
+pub enum Lease {
+    /// On the host, where batches are sampled there.
+    #[expect(dead_code, reason = "it is held until the batch was sampled")]
+    Host(HostLease),
+    /// On the device.
+    Device(DeviceLease),
+}
+
+/// A buffer on the device in use.
+pub struct DeviceLease {
     buffer: Option<Buffer>,
     give_back: Sender<Buffer>,
 }
@@ -85,11 +95,14 @@ impl Lease {
     /// # Errors
     /// What libtorch reports.
     pub fn wait(&self) -> Result<(), TorchError> {
-        self.buffer.as_ref().map_or(Ok(()), |buffer| buffer.filled.block(None))
+        match self {
+            Lease::Device(DeviceLease { buffer: Some(buffer), .. }) => buffer.filled.block(None),
+            _ => Ok(()),
+        }
     }
 }
 
-impl Drop for Lease {
+impl Drop for DeviceLease {
     fn drop(&mut self) {
         if let Some(mut buffer) = self.buffer.take() {
             if let Err(why) = buffer.sampled.record(None) {
@@ -165,22 +178,23 @@ impl Uploader {
             }
         }
         let Packed { words, parcel, labels, pictures, .. } = packed;
-        let host = words.into_tensor();
         let (words, lease) = match &self.stream {
-            None => (host, None),
-            Some(stream) => match self.buffer() {
-                None => return Ok(None),
-                Some(mut lease) => (fill(&mut lease, &host, stream)?, Some(lease)),
-            },
+            None => (words.tensor()?, Lease::Host(words)),
+            Some(stream) => {
+                let Some(mut lease) = self.buffer() else { return Ok(None) };
+                let there = fill(&mut lease, &words.tensor()?, stream)?;
+                words.sent_on(stream)?;
+                (there, Lease::Device(lease))
+            }
         };
         let resident = self.resident.as_ref().map(Resident::words);
         Ok(Some(Prepared { words, resident, parcel, labels, pictures, lease }))
     }
 
-    fn buffer(&self) -> Option<Lease> {
+    fn buffer(&self) -> Option<DeviceLease> {
         select! {
             recv(self.free) -> buffer => {
-                buffer.ok().map(|buffer| Lease { buffer: Some(buffer), give_back: self.give_back.clone() })
+                buffer.ok().map(|buffer| DeviceLease { buffer: Some(buffer), give_back: self.give_back.clone() })
             }
             recv(self.stopped) -> _ => None,
         }
@@ -188,7 +202,7 @@ impl Uploader {
 }
 
 /// Copies a batch into a buffer, after what was in it has been sampled.
-fn fill(lease: &mut Lease, host: &Tensor, stream: &Stream) -> Result<Tensor, TorchError> {
+fn fill(lease: &mut DeviceLease, host: &Tensor, stream: &Stream) -> Result<Tensor, TorchError> {
     let Some(buffer) = &mut lease.buffer else {
         return Err(TorchError("a buffer was given back while it was filled".to_owned()));
     };

@@ -17,10 +17,13 @@ unsafe extern "C" {
     fn yf_free_memory(device: c_int, bytes: *mut i64) -> *mut c_char;
 }
 
-/// 32-bit words on the host that nobody else holds yet.
+/// 32-bit words on the host, or a part of such that overlaps no other.
 pub struct HostWords(Tensor);
 
 impl HostWords {
+    /// Parts of words begin at multiples of this many, 256 bytes.
+    pub const ALIGNMENT: usize = 64;
+
     /// So many words, of any content. Beside a GPU they are page-locked, and come from a cache: what is dropped is handed
     /// out again as soon as copies from it are done.
     ///
@@ -33,15 +36,32 @@ impl HostWords {
         Ok(HostWords(ffi::own(out)))
     }
 
-    /// The words, to be written.
+    /// So many equal parts, each from a multiple of [`ALIGNMENT`](Self::ALIGNMENT) on; a few words may be left over.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn split(self, parts: usize) -> Result<Vec<Self>, TorchError> {
+        let length = (self.count() / parts / Self::ALIGNMENT * Self::ALIGNMENT) as i64;
+        (0..parts as i64).map(|part| Ok(HostWords(self.0.f_narrow(0, part * length, length)?))).collect()
+    }
+
+    /// Number of words.
+    pub fn count(&self) -> usize {
+        self.0.numel()
+    }
+
+    /// The words, to be written. No tensor of [`HostWords::tensor`] may be in use any more.
     pub fn words_mut(&mut self) -> &mut [u32] {
-        // SAFETY: a contiguous int32 tensor that this is the only handle of; it lives as long as the borrow.
+        // SAFETY: contiguous int32 values that no other HostWords has; they live as long as the borrow.
         unsafe { std::slice::from_raw_parts_mut(self.0.data_ptr().cast(), self.0.numel()) }
     }
 
-    /// The words as a tensor, i32 `[words]`.
-    pub fn into_tensor(self) -> Tensor {
-        self.0
+    /// The first words as a tensor, i32 `[length]`.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn tensor(&self, length: usize) -> Result<Tensor, TorchError> {
+        Ok(self.0.f_narrow(0, 0, length as i64)?)
     }
 }
 
@@ -79,7 +99,8 @@ impl Stream {
         Ok(ffi::own(out))
     }
 
-    /// Copies `from` the host `to` the device. Nobody waits where `from` is page-locked.
+    /// Copies `from` the host `to` the device. Nobody waits where `from` is page-locked: who writes to it next has to
+    /// ([`Stream::mark`]).
     ///
     /// # Errors
     /// What libtorch reports.
@@ -87,6 +108,16 @@ impl Stream {
         // SAFETY: live handles; page-locked memory stays taken until the copy is done, other memory is read before the
         // call returns.
         check(unsafe { yf_copy_on(self.stream, handle(to), handle(from)) })
+    }
+
+    /// An event after what the stream was given so far.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn mark(&self) -> Result<Event, TorchError> {
+        let mut event = Event::new(self.device)?;
+        event.record(Some(self))?;
+        Ok(event)
     }
 }
 
@@ -134,6 +165,15 @@ impl Event {
     pub fn block(&self, stream: Option<&Stream>) -> Result<(), TorchError> {
         // SAFETY: live handles.
         check(unsafe { yf_event_block(self.event, raw(stream), self.device as c_int) })
+    }
+
+    /// Waits on the host until the mark was reached.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn wait(&self) -> Result<(), TorchError> {
+        // SAFETY: a live event.
+        check(unsafe { ffi::yf_event_wait(self.event) })
     }
 }
 
