@@ -6,7 +6,7 @@
 # YF: the program, with yf-train beside it. DATA.yaml: the pairs to measure with. GPUS: how many (2).
 # Prints pairs a second on one GPU and on more at the same batch a GPU, then, started by yf and, where there is one, by
 # torchrun: weights equal on all ranks after an epoch, a killed rank, going on with half the ranks. With REAL=real.yaml it
-# also compares mAP50 of one GPU and of all after the same epochs, for three seeds.
+# also compares mAP50 of one GPU and of all after the same epochs, for the seeds of SEEDS ("0 1 2").
 # PARTS ("speed promises real") says which of the three are wanted; BATCH (64, a GPU), MODEL (mid-n), IMGSZ (640), STEPS
 # (100), CACHES ("device ram"), FLAGS (--amp), REAL_BATCH (16, in all) and EPOCHS (200) may be set too.
 set -euo pipefail
@@ -102,7 +102,7 @@ end_real() { # GPUS SEED PROCESS -> a line
     local name=real-$1-$2 last
     wait "$3" || { tail "$name.log"; exit 1; }
     last=$(tail -n 1 "runs/train/$name/results.csv")
-    echo "$1 GPUs, seed $2: mAP50 $(cut -d, -f8 <<< "$last"), mAP50-95 $(cut -d, -f9 <<< "$last")"
+    echo "$1 GPUs, seed $2: mAP50 $(cut -d, -f8 <<< "$last"), mAP50-95 $(cut -d, -f9 <<< "$last")" | tee -a "real-$1.txt"
 }
 
 all_speeds() {
@@ -118,15 +118,23 @@ all_promises() {
 }
 
 compare_real() {
+    local seeds
+    read -ra seeds <<< "${SEEDS:-0 1 2}"
     echo "== mAP50 after ${EPOCHS:-200} epochs of $real, batch ${REAL_BATCH:-16} in all"
-    for seed in 0 1 2; do start_real 1 $seed $((seed % gpus)); done
-    for seed in 0 1 2; do end_real 1 $seed "${running[seed]}"; done
-    for seed in 0 1 2; do
+    for i in "${!seeds[@]}"; do start_real 1 "${seeds[i]}" $((i % gpus)); done
+    for i in "${!seeds[@]}"; do end_real 1 "${seeds[i]}" "${running[i]}"; done
+    for seed in "${seeds[@]}"; do
         running=()
-        start_real "$gpus" $seed "$(seq -s, 0 $((gpus - 1)))"
-        end_real "$gpus" $seed "${running[0]}"
+        start_real "$gpus" "$seed" "$(seq -s, 0 $((gpus - 1)))"
+        end_real "$gpus" "$seed" "${running[0]}"
     done
     running=()
+    for n in 1 "$gpus"; do
+        sed -E 's/.* mAP50 ([0-9.]+), .*/\1/' "real-$n.txt" | sort -n | python3 -c "
+import statistics, sys
+found = [float(line) for line in sys.stdin]
+print(f'$n GPUs: mAP50 {statistics.mean(found):.3f} on average, {found[0]:.3f} to {found[-1]:.3f}')"
+    done
 }
 
 for part in ${PARTS:-speed promises real}; do
