@@ -1,20 +1,12 @@
 //! A comparison as a picture: each variant's difference to the baseline, with its interval and its folds.
 
-use std::error::Error;
-
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
-use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use yf_chart::{Canvas, Drawn, GREEN, GREY, GRID, INK, RED, TEXT_SIZE, TITLE_SIZE, text};
 
 use crate::TrialError;
 use crate::comparison::{Compared, Comparison, Metric};
 use crate::statistics::Interval;
-
-type Canvas<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn Error>>;
 
 const WIDTH: u32 = 2000;
 /// Of a variant's row, and of what is above and below all of them.
@@ -22,13 +14,6 @@ const ROW: u32 = 84;
 const AROUND: u32 = 230;
 /// For the variants' names.
 const NAMES: u32 = 400;
-const TITLE_SIZE: i32 = 34;
-const TEXT_SIZE: i32 = 28;
-const INK: RGBColor = RGBColor(40, 40, 40);
-const GRID: RGBColor = RGBColor(225, 225, 225);
-const BETTER: RGBColor = RGBColor(40, 140, 70);
-const WORSE: RGBColor = RGBColor(190, 60, 40);
-const OPEN: RGBColor = RGBColor(110, 120, 135);
 
 /// Draws, as PNG, a row a variant: a dot at the mean difference to the baseline, a bar over its 95 % interval, a thin
 /// line over the corrected one, a small circle for every fold. Green bars lie above zero, red ones below. `None` where
@@ -42,14 +27,8 @@ pub fn png(comparison: &Comparison) -> Result<Option<Vec<u8>>, TrialError> {
         return Ok(None);
     }
     let size = (WIDTH, AROUND + ROW * rows.len() as u32);
-    let mut pixels = vec![255; size.0 as usize * size.1 as usize * 3];
-    let failed = |error: &dyn Error| TrialError::Figure { why: error.to_string() };
-    paint(&mut pixels, size, &rows, &comparison.baseline).map_err(|error| failed(&*error))?;
-    let mut png = Vec::new();
-    PngEncoder::new(&mut png)
-        .write_image(&pixels, size.0, size.1, ExtendedColorType::Rgb8)
-        .map_err(|error| failed(&error))?;
-    Ok(Some(png))
+    let png = yf_chart::png(size, |canvas| paint(canvas, &rows, &comparison.baseline));
+    png.map(Some).map_err(|error| TrialError::Figure { why: error.to_string() })
 }
 
 /// A variant that has a difference with an interval.
@@ -66,16 +45,12 @@ impl<'a> Row<'a> {
     }
 }
 
-fn paint(pixels: &mut [u8], size: (u32, u32), rows: &[Row], baseline: &str) -> Drawn {
-    register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
-        .map_err(|_| "the font that is built in cannot be read")?;
-    let canvas = BitMapBackend::with_buffer(pixels, size).into_drawing_area();
+fn paint(canvas: &Canvas<'_>, rows: &[Row], baseline: &str) -> Drawn {
     let (left, right) = canvas.margin(10, 10, 10, 40).split_horizontally((WIDTH - NAMES) / 2 + NAMES);
     for (panel, area, names) in [(0, &left, NAMES), (1, &right, 30)] {
         let title = format!("{} − {baseline}", Metric::ALL[panel].name());
         draw(area, &title, rows, |row| &row.intervals[panel], names)?;
     }
-    canvas.present()?;
     Ok(())
 }
 
@@ -129,9 +104,9 @@ fn draw<'a>(
 
 fn colour(interval: &Interval) -> RGBColor {
     match (interval.excludes_zero()[0], interval.mean > 0.0) {
-        (false, _) => OPEN,
-        (true, true) => BETTER,
-        (true, false) => WORSE,
+        (false, _) => GREY,
+        (true, true) => GREEN,
+        (true, false) => RED,
     }
 }
 
@@ -144,9 +119,4 @@ fn range<'a>(intervals: impl Iterator<Item = &'a Interval>) -> (f64, f64) {
     let (low, high) = intervals.flat_map(ends).fold((0.0f64, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
     let room = 0.05 * (high - low).max(1e-3);
     (low - room, high + room)
-}
-
-/// Text of this size, in pixels, in the one font.
-fn text(size: i32) -> TextStyle<'static> {
-    ("sans-serif", size).with_color(INK).into_text_style(&(1, 1))
 }

@@ -31,46 +31,45 @@ pub fn keep(
     world: &World,
     promised: &mut u64,
 ) -> Result<(Loader, Option<Resident>), Error> {
-    let cached = |cache: Cache| Loader::new(pairs.clone(), plan.imgsz, cache, Limits::default());
-    // What waits to be sent to a device may go again, unless it is shared.
+    let loader = |cache: Cache| Loader::new(pairs.clone(), plan.imgsz, cache, Limits::default());
     let part = match plan.cache {
         yf_plan::Cache::None | yf_plan::Cache::Disk => None,
         yf_plan::Cache::Auto | yf_plan::Cache::Device => Some(UNASKED),
         yf_plan::Cache::Ram => Some(ASKED),
     };
-    let shared = share(&cached(Cache::None)?, part, world, promised)?;
+    let shared = share(&loader(Cache::None)?, part, world, promised)?;
+    let is_shared = shared.is_some();
+    let in_memory = match shared {
+        Some(pairs) => loader(Cache::None)?.shared(pairs),
+        None => loader(Cache::Ram)?,
+    };
     match plan.cache {
-        yf_plan::Cache::None => return Ok((cached(Cache::None)?, None)),
-        yf_plan::Cache::Disk => {
-            let folder = folder()?;
-            info!("decoded pairs are kept in {}", folder.display());
-            return Ok((cached(Cache::Disk(folder))?, None));
-        }
+        yf_plan::Cache::None => return Ok((loader(Cache::None)?, None)),
+        yf_plan::Cache::Disk => return Ok((loader(Cache::Disk(folder()?))?, None)),
         yf_plan::Cache::Device => {
-            let loader = match &shared {
-                Some(pairs) => cached(Cache::None)?.shared(pairs.clone()),
-                None => cached(Cache::Ram)?,
-            };
-            if let Some(resident) = Resident::open(&loader, world.device())? {
-                return Ok((loader, Some(resident)));
+            // What waits to be sent to a device may go again, so that memory for all pairs is not asked for.
+            if let Some(resident) = Resident::open(&in_memory, world.device())? {
+                return Ok((in_memory, Some(resident)));
             }
         }
         yf_plan::Cache::Auto | yf_plan::Cache::Ram => (),
     }
-    if let Some(pairs) = shared {
-        return Ok((cached(Cache::None)?.shared(pairs), None));
-    }
-    let part = if plan.cache == yf_plan::Cache::Auto { UNASKED } else { ASKED };
-    let loader = cached(Cache::Ram)?;
-    match loader.ensure_memory(room(part / world.local_size() as f64, *promised)) {
+    let part = if plan.cache == yf_plan::Cache::Auto { UNASKED } else { ASKED } / world.local_size() as f64;
+    let stay = is_shared || fits(&in_memory, room(part, *promised), promised)?;
+    Ok((if stay { in_memory } else { loader(Cache::None)? }, None))
+}
+
+/// Whether every pair of `loader` may stay in `room` bytes of memory that this process has for itself; says so.
+fn fits(loader: &Loader, room: u64, promised: &mut u64) -> Result<bool, Error> {
+    match loader.ensure_memory(room) {
         Ok(bytes) => {
-            info!("{} pairs will take {:.2} GB of memory", pairs.len(), bytes as f64 / 1e9);
+            info!("{} pairs will take {:.2} GB of memory", loader.len(), bytes as f64 / 1e9);
             *promised += bytes;
-            Ok((loader, None))
+            Ok(true)
         }
         Err(e @ DataError::Memory { .. }) => {
             warn!("no cache: {e}");
-            Ok((cached(Cache::None)?, None))
+            Ok(false)
         }
         Err(e) => Err(e.into()),
     }
@@ -148,13 +147,15 @@ const LOOK_AT: usize = 1000;
 /// What is said where memory cannot be shared.
 const ALONE: &str = "this rank decodes and keeps every pair for itself";
 
-/// `yf/pairs` in the user's folder for caches.
+/// `yf/pairs` in the user's folder for caches; says so.
 fn folder() -> Result<PathBuf, Error> {
     let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let caches = of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache")));
-    caches.map(|folder| folder.join("yf/pairs")).ok_or_else(|| {
-        Error::Other(
-            "neither HOME nor XDG_CACHE_HOME is set: --cache disk has no place to write to".to_owned(),
-        )
-    })
+    let Some(caches) = caches else {
+        let why = "neither HOME nor XDG_CACHE_HOME is set: --cache disk has no place to write to";
+        return Err(Error::Other(why.to_owned()));
+    };
+    let folder = caches.join("yf/pairs");
+    info!("decoded pairs are kept in {}", folder.display());
+    Ok(folder)
 }

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use yf_chart::{BLUE, Canvas, Drawn, GRID, INK, TEXT_SIZE, TITLE_SIZE, text};
 use yf_data::labels::BoxLabel;
+use yf_data::metrics::table::name_of;
 
 use super::axis::Axis;
-use super::{BLUE, Canvas, Drawn, GRID, INK, TEXT_SIZE, TITLE_SIZE, save, text};
+use super::save;
 use crate::records::error::RecordError;
-use yf_data::metrics::table::name_of;
 
 const SIZE: (u32, u32) = (2400, 1600);
 /// Width of the column of classes, in pixels.

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use plotters::prelude::*;
+use yf_chart::{BLUE, Canvas, Drawn, GREEN, GRID, INK, ORANGE, TEXT_SIZE, TITLE_SIZE, text};
 
 use super::axis::{Axis, range};
-use super::{BLUE, Canvas, Drawn, GREEN, GRID, INK, ORANGE, TEXT_SIZE, TITLE_SIZE, save, text};
+use super::save;
 use crate::records::error::RecordError;
 use crate::records::results::Row;
 
