@@ -122,6 +122,12 @@ fn an_experiment_that_cannot_be_run_is_refused_before_anything_runs() {
     }
     dir.write("experiments/small.yaml", EXPERIMENT);
     crossval(&dir, &["--only", "early"]).refuses(2, &["no such variant", "ir-only, mid"]);
+    crossval(&dir, &["--weights", "own.pt"])
+        .refuses(2, &["--weights", "no variant of experiments/small.yaml"]);
+    dir.write("experiments/small.yaml", EXPERIMENT.replace("model: mid-n", "model: mid-n, weights: coco.pt"));
+    crossval(&dir, &[]).refuses(2, &["variant 'mid'", "experiments/coco.pt"]);
+    crossval(&dir, &["--weights", "own.pt"]).refuses(2, &["variant 'mid'", " own.pt"]);
+    dir.write("experiments/small.yaml", EXPERIMENT);
     crossval(&dir, &["--part", "3/2"]).ends_with(2);
     crossval(&dir, &["--part", "50/50"]).refuses(2, &["--part 50/50", "only 4 runs"]);
 }

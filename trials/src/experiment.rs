@@ -82,6 +82,20 @@ impl Experiment {
         Experiment::parse(path, &text)
     }
 
+    /// The same experiment on other weights: every variant that starts from weights starts from this file. `None` where
+    /// none does.
+    pub fn starting_from(mut self, weights: &str) -> Option<Self> {
+        let flag = |arguments: &[String]| arguments.iter().position(|word| word == "--weights");
+        let mut any = false;
+        for Variant { arguments, .. } in &mut self.variants {
+            if let Some(value) = flag(arguments).and_then(|at| arguments.get_mut(at + 1)) {
+                weights.clone_into(value);
+                any = true;
+            }
+        }
+        any.then_some(self)
+    }
+
     fn parse(path: &Path, text: &str) -> Result<Self, TrialError> {
         let wrong = |line, why| TrialError::Experiment { path: path.to_path_buf(), line, why };
         let file: File = serde_yaml_ng::from_str(text)
@@ -180,6 +194,15 @@ variants:
                 "--epochs 200 --amp --cos-lr --weights experiments/coco.pt",
             ]
         );
+    }
+
+    #[test]
+    fn other_weights_take_the_place_of_those_that_are_named() {
+        let text = "variants:\n  a: {weights: coco.pt, epochs: 3}\n  b: {epochs: 3}\n";
+        let read = parse(text).unwrap().starting_from("mine.safetensors").unwrap();
+        let lines: Vec<String> = read.variants.iter().map(|v| v.arguments.join(" ")).collect();
+        assert_eq!(lines, ["--weights mine.safetensors --epochs 3", "--epochs 3"]);
+        assert!(parse("variants: {a: {epochs: 3}}\n").unwrap().starting_from("mine.pt").is_none());
     }
 
     #[test]

@@ -40,6 +40,7 @@ a figure are made of them, as by `yf crossval report`.
 
 Examples:
   yf crossval run experiments/fusion.yaml --jobs 8
+  yf crossval run experiments/fusion.yaml --data yours.yaml --weights yolov8n.pt
   yf crossval run experiments/fusion.yaml --device 0,1 --jobs 8      four side by side on each of two GPUs
   yf crossval run experiments/fusion.yaml --part 1/2                 half of it; the other machine has --part 2/2";
 
@@ -53,6 +54,9 @@ pub struct RunArgs {
     /// The data set's YAML, instead of the experiment's own
     #[arg(long, value_name = "YAML")]
     data: Option<PathBuf>,
+    /// Weights for the variants that start from some, instead of the file that the experiment names
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
     /// Folder of folds, runs and results; what is done there is not done again [default: runs/crossval/EXPERIMENT]
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -141,7 +145,7 @@ struct Whole {
 }
 
 fn prepare(args: &RunArgs) -> Result<Whole, Failure> {
-    let experiment = Experiment::read(&args.experiment).or_arguments()?;
+    let experiment = experiment(args).or_arguments()?;
     let out = out_folder(args).or_arguments()?;
     let data = match (&args.data, &experiment.data) {
         (None, Some(path)) => setup::existing(path),
@@ -177,6 +181,15 @@ fn left(planned: Vec<Planned>, done: &[Trial], slots: &[Slot], out: &Path) -> Re
     let (done, jobs) = (all - left.len(), slots.len());
     tracing::info!("{done} of {all} runs are done, {jobs} at a time, in {}", out.display());
     Ok(left)
+}
+
+/// The experiment's file, with the weights that were given.
+fn experiment(args: &RunArgs) -> Result<Experiment> {
+    let experiment = Experiment::read(&args.experiment)?;
+    let Some(weights) = &args.weights else { return Ok(experiment) };
+    let name = weights.to_str().with_context(|| format!("{} is no UTF-8 name", weights.display()))?;
+    let none = || format!("--weights: no variant of {} starts from weights", args.experiment.display());
+    experiment.starting_from(name).with_context(none)
 }
 
 fn out_folder(args: &RunArgs) -> Result<PathBuf> {
