@@ -47,15 +47,17 @@ pub fn keep(
         yf_plan::Cache::None => return Ok((loader(Cache::None)?, None)),
         yf_plan::Cache::Disk => return Ok((loader(Cache::Disk(folder()?))?, None)),
         yf_plan::Cache::Device => {
-            // What waits to be sent to a device may go again, so that memory for all pairs is not asked for.
+            // What waits to be sent to a device may go again, so that memory for all pairs is not asked for, unless it is
+            // shared.
             if let Some(resident) = Resident::open(&in_memory, world.device())? {
                 return Ok((in_memory, Some(resident)));
             }
         }
         yf_plan::Cache::Auto | yf_plan::Cache::Ram => (),
     }
-    let part = if plan.cache == yf_plan::Cache::Auto { UNASKED } else { ASKED } / world.local_size() as f64;
-    let stay = is_shared || fits(&in_memory, room(part, *promised), promised)?;
+    let part = if plan.cache == yf_plan::Cache::Auto { UNASKED } else { ASKED };
+    let room = room(part / world.local_size() as f64, *promised);
+    let stay = is_shared || fits(&in_memory, room, promised)?;
     Ok((if stay { in_memory } else { loader(Cache::None)? }, None))
 }
 

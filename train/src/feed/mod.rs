@@ -83,6 +83,7 @@ pub struct Prepared {
     parcel: Parcel,
     labels: Labels,
     pictures: Vec<(usize, (usize, usize))>,
+    /// Last, so that it is dropped after the words.
     lease: Lease,
 }
 
@@ -177,9 +178,10 @@ impl Feed {
         boxes: Boxes,
     ) -> Upload {
         let preparer = Arc::clone(&self.preparer);
+        let whole = batches.iter().map(Vec::len).max().unwrap_or(0);
         let packed = prefetch(batches.into_iter(), AT_ONCE, AHEAD, move |pictures: Vec<usize>| {
             let draws: Vec<Draw> = pictures.into_iter().map(&draw).collect();
-            preparer.prepare(&draws, boxes)
+            preparer.prepare(&draws, whole, boxes)
         });
         let resident = self.resident.as_ref().map(Resident::share);
         self.buffers.upload(packed, Arc::clone(&self.loader), resident)
@@ -226,8 +228,7 @@ impl Feed {
         self.sample(&prepared, modality, &pictures)?;
         // The buffer is somebody else's soon.
         let targets = prepared.parcel.targets(&prepared.words)?.copy().to_device(device);
-        let Prepared { labels, lease, .. } = prepared;
-        drop(lease);
+        let Prepared { labels, .. } = prepared;
         Ok(Batch { rgb: pictures.rgb, ir: pictures.ir, targets, labels })
     }
 

@@ -90,11 +90,11 @@ impl Preparer {
         })
     }
 
-    /// Prepares the pictures of `draws`.
+    /// Prepares the pictures of `draws`; the largest batches of the epoch have `whole` pictures.
     ///
     /// # Errors
     /// A pair that cannot be read, a label that is none, no memory.
-    pub fn prepare(&self, draws: &[Draw], boxes: Boxes) -> Result<Packed, Error> {
+    pub fn prepare(&self, draws: &[Draw], whole: usize, boxes: Boxes) -> Result<Packed, Error> {
         let samples = self.read(draws)?;
         let sizes = |index: usize| self.sizes(index, &samples);
         let mut pictures: Vec<Picture> = draws.iter().map(|draw| self.plan(draw, &sizes)).collect();
@@ -107,7 +107,7 @@ impl Preparer {
             Some(directory) => place_resident(draws, &mut pictures, directory),
             None => parcel.pixels = place_packed(&mut pictures),
         }
-        let mut words = self.buffers.take(parcel.words())?;
+        let mut words = self.buffers.take(parcel.words(), at_most(parcel.words(), draws.len(), whole))?;
         parcel.write_targets(&targets, words.words_mut())?;
         write_plans(&pictures, &mut words.words_mut()[parcel.plans()]);
         if self.resident.is_none() {
@@ -153,6 +153,16 @@ impl Preparer {
             Boxes::All => plan.all_labels(of_tile),
         }
     }
+}
+
+/// Words that a batch of `whole` pictures hardly ever exceeds, where one of `pictures` took so many.
+///
+/// A picture's source windows differ in size with a standard deviation of about half their mean, a batch's by that over
+/// the root of its pictures; room is left for three of these.
+fn at_most(words: usize, pictures: usize, whole: usize) -> usize {
+    let whole = whole.max(pictures).max(1) as f64;
+    let mean = words as f64 * whole / pictures.max(1) as f64;
+    (mean * (1.0 + 3.0 * 0.55 / whole.sqrt())) as usize
 }
 
 /// Every view finds its source where the directory says.

@@ -9,6 +9,7 @@
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
 
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -112,7 +113,15 @@ char* yf_event_wait(void* event) {
   return guarded([&] { static_cast<c10::Event*>(event)->synchronize(); });
 }
 
-void yf_event_free(void* event) { delete static_cast<c10::Event*>(event); }
+// Guarded as where transfer.cpp records.
+void yf_event_free(void* event) {
+  free(guarded([&] {
+    std::unique_ptr<c10::Event> owned(static_cast<c10::Event*>(event));
+    c10::OptionalDeviceGuard guard;
+    if (owned->device_index() >= 0) guard.reset_device(owned->device());
+    owned.reset();
+  }));
+}
 
 // kind: c10::ScalarType's number
 char* yf_autocast_enter(int is_cuda, int enabled, int kind, int* was_enabled, int* was_kind) {

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/DeviceAccelerator.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/Event.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/StreamGuard.h>
@@ -38,17 +39,25 @@ char* yf_stream_new(int device, void** out) {
 
 void yf_stream_free(void* stream) { delete static_cast<c10::Stream*>(stream); }
 
+// Events set a thread's device back to what it was, and that starts CUDA there: on GPU 0 for all ranks, since threads
+// begin with it. A guard is set back only in name.
 char* yf_event_new(void** out) {
   return guarded([&] { *out = new c10::Event(c10::kCUDA); });
 }
 
 char* yf_event_record(void* event, const void* stream, int device) {
-  return guarded([&] { static_cast<c10::Event*>(event)->record(stream_of(stream, gpu(device))); });
+  return guarded([&] {
+    c10::DeviceGuard guard(gpu(device));
+    static_cast<c10::Event*>(event)->record(stream_of(stream, gpu(device)));
+  });
 }
 
 // What is given to the stream from now on waits for the event; the host does not.
 char* yf_event_block(void* event, const void* stream, int device) {
-  return guarded([&] { static_cast<c10::Event*>(event)->block(stream_of(stream, gpu(device))); });
+  return guarded([&] {
+    c10::DeviceGuard guard(gpu(device));
+    static_cast<c10::Event*>(event)->block(stream_of(stream, gpu(device)));
+  });
 }
 
 // int32 [words] on the device, in the hands of the stream.

@@ -24,8 +24,8 @@ impl HostWords {
     /// Parts of words begin at multiples of this many, 256 bytes.
     pub const ALIGNMENT: usize = 64;
 
-    /// So many words, of any content. Beside a GPU they are page-locked, and come from a cache: what is dropped is handed
-    /// out again as soon as copies from it are done.
+    /// So many words, of any content. Beside a GPU they are page-locked, and come from a cache: what is dropped, with all
+    /// parts of it, is handed out again as soon as copies from it are done.
     ///
     /// # Errors
     /// No memory.
@@ -50,8 +50,11 @@ impl HostWords {
         self.0.numel()
     }
 
-    /// The words, to be written. No tensor of [`HostWords::tensor`] may be in use any more.
-    pub fn words_mut(&mut self) -> &mut [u32] {
+    /// The words, to be written.
+    ///
+    /// # Safety
+    /// No tensor of [`HostWords::tensor`] is in use any more, and copies from such are done.
+    pub unsafe fn words_mut(&mut self) -> &mut [u32] {
         // SAFETY: contiguous int32 values that no other HostWords has; they live as long as the borrow.
         unsafe { std::slice::from_raw_parts_mut(self.0.data_ptr().cast(), self.0.numel()) }
     }
@@ -105,7 +108,7 @@ impl Stream {
     /// # Errors
     /// What libtorch reports.
     pub fn copy(&self, to: &Tensor, from: &Tensor) -> Result<(), TorchError> {
-        // SAFETY: live handles; page-locked memory stays taken until the copy is done, other memory is read before the
+        // SAFETY: live handles; page-locked memory is not freed before the copy is done, other memory is read before the
         // call returns.
         check(unsafe { yf_copy_on(self.stream, handle(to), handle(from)) })
     }
@@ -167,13 +170,15 @@ impl Event {
         check(unsafe { yf_event_block(self.event, raw(stream), self.device as c_int) })
     }
 
-    /// Waits on the host until the mark was reached.
+    /// Whether the mark was reached.
     ///
     /// # Errors
     /// What the device reports.
-    pub fn wait(&self) -> Result<(), TorchError> {
-        // SAFETY: a live event.
-        check(unsafe { ffi::yf_event_wait(self.event) })
+    pub fn is_reached(&self) -> Result<bool, TorchError> {
+        let mut reached = 0;
+        // SAFETY: a live event; `reached` is live.
+        check(unsafe { ffi::yf_event_ready(self.event, &mut reached) })?;
+        Ok(reached != 0)
     }
 }
 
