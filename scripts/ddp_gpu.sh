@@ -117,6 +117,18 @@ all_promises() {
     ddp="" promises torchrun "$run $gpus $yf" "$run $((gpus / 2)) $yf"
 }
 
+summary() { # GPUS -> a line for all seeds
+    python3 - "$1" << 'PYTHON'
+import re, statistics, sys
+found = [re.findall(r"mAP\S+ ([0-9.]+)", line) for line in open(f"real-{sys.argv[1]}.txt")]
+for name, values in zip(["mAP50", "mAP50-95"], zip(*found)):
+    values = sorted(map(float, values))
+    spread = statistics.stdev(values) if len(values) > 1 else 0
+    print(f"{sys.argv[1]} GPUs, {name}: mean {statistics.mean(values):.3f}, standard deviation {spread:.3f}, "
+          f"{values[0]:.3f} to {values[-1]:.3f}")
+PYTHON
+}
+
 compare_real() {
     local seeds
     read -ra seeds <<< "${SEEDS:-0 1 2}"
@@ -129,19 +141,14 @@ compare_real() {
         end_real "$gpus" "$seed" "${running[0]}"
     done
     running=()
-    for n in 1 "$gpus"; do
-        sed -E 's/.* mAP50 ([0-9.]+), .*/\1/' "real-$n.txt" | sort -n | python3 -c "
-import statistics, sys
-found = [float(line) for line in sys.stdin]
-print(f'$n GPUs: mAP50 {statistics.mean(found):.3f} on average, {found[0]:.3f} to {found[-1]:.3f}')"
-    done
+    for n in 1 "$gpus"; do summary "$n"; done
 }
 
 for part in ${PARTS:-speed promises real}; do
     case $part in
         speed) all_speeds ;;
         promises) all_promises ;;
-        real) [ -z "$real" ] || compare_real ;;
+        real) [ -z "$real" ] || [ "$gpus" = 1 ] || compare_real ;;
         *) echo "PARTS: no part '$part'" && exit 2 ;;
     esac
 done
