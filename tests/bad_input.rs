@@ -170,6 +170,28 @@ fn training_refuses_a_harmed_data_set_and_says_what_to_do() {
 }
 
 #[test]
+fn labels_that_nobody_finds_are_told() {
+    let dir = Dir::new();
+    dir.synth(6);
+    let label = first_label(&dir);
+    fs::rename(&label, label.with_file_name("another.txt")).unwrap();
+    let checked = dir.yf(&["data", "check", "pairs/data.yaml"]).succeeds().stdout();
+    assert!(checked.contains("another.txt: no RGB picture belongs to this label file"), "{checked}");
+    let train = ["train", "--data", "pairs/data.yaml", "--device", "cpu", "--imgsz", "64", "--epochs", "1"];
+    fs::remove_dir_all(dir.join("pairs/labels/val")).unwrap();
+    if common::trainer().is_some() {
+        let told = dir.yf(&train).succeeds().stderr();
+        assert!(told.contains("no validation pair has a labelled object"), "{told}");
+        fs::remove_dir_all(dir.join("pairs/labels")).unwrap();
+        dir.yf(&train).refuses(1, &["training pairs has a labelled object", "labels/train/"]);
+    }
+    dir.yf(&["train", "--data", "pairs"]).refuses(2, &["pairs is a folder", "data.yaml"]);
+    let crowd = ["train", "--data", "pairs/data.yaml", "--workers", "100000"];
+    dir.yf(&crowd).refuses(2, &["--workers", "at most 1024"]);
+    dir.yf(&["infer", "a.jpg", "b.jpg", "--batch", "100000000000"]).refuses(2, &["--batch", "at most 4096"]);
+}
+
+#[test]
 fn junk_where_a_model_is_expected_is_named() {
     let dir = Dir::new();
     dir.synth(6);

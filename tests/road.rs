@@ -199,6 +199,12 @@ fn inferred(dir: &Dir) {
         let line = ["infer", "pairs/images/val", "pairs/imagesIR/val", "--model", weights, "--save", folder];
         dir.yf(&line).refuses(2, &["holds pairs/images", "another folder"]);
     }
+    for (folder, word) in
+        [("pairs/images/val/out", "lies in pairs/images"), ("pairs/images/train", "the data set")]
+    {
+        let line = ["infer", "pairs/images/val", "pairs/imagesIR/val", "--model", weights, "--save", folder];
+        dir.yf(&line).refuses(2, &[word, "another folder"]);
+    }
 }
 
 fn measured(dir: &Dir) {

@@ -3,7 +3,7 @@
 //! Every picture is decoded and every label read, on all cores. **Errors** are what training cannot go on with:
 //! files that are missing, damaged or contradict each other. **Warnings** are what is most likely not meant.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -95,6 +95,7 @@ pub fn check(set: &DataSet, limits: &Limits, progress: Progress) -> Report {
     }
     summarise(set, &parts, &files, &mut report);
     warn_of_leaks(set, &parts, &files, &mut report);
+    warn_of_lone_labels(&parts, &mut report);
     for problems in [&mut report.errors, &mut report.warnings] {
         problems.sort();
         problems.dedup();
@@ -147,6 +148,29 @@ fn list_parts(set: &DataSet, report: &mut Report) -> Parts {
         }
     }
     parts
+}
+
+/// Names of classes, which some labelling programs write beside the labels.
+const CLASSES: &str = "classes";
+
+/// Label files in the folders of known ones whose picture is not there.
+fn warn_of_lone_labels(parts: &Parts, report: &mut Report) {
+    let pairs = parts.iter().flat_map(|(_, pairs)| pairs);
+    let folders: BTreeMap<_, _> = pairs.filter_map(|p| Some((p.labels.parent()?, p.rgb.parent()?))).collect();
+    for (labels, pictures) in folders {
+        let known: HashSet<_> = files(pictures).filter_map(|f| Some(f.file_stem()?.to_owned())).collect();
+        let lone = |file: &PathBuf| {
+            let stem = file.file_stem().unwrap_or_default();
+            file.extension().is_some_and(|e| e == "txt") && stem != CLASSES && !known.contains(stem)
+        };
+        let warn = |file: PathBuf| Problem::new(&file, "no RGB picture belongs to this label file");
+        report.warnings.extend(files(labels).filter(lone).map(warn));
+    }
+}
+
+/// What is in a folder; nothing where it cannot be read.
+fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 /// What is known of one pair.

@@ -57,6 +57,19 @@ pub enum DeployError {
         /// What it said.
         why: String,
     },
+    /// A network answers a pair with something that is no number.
+    #[error(
+        "{path}: {origin} answers with {value}: its weights are damaged, or fp16 is too narrow for them (`yf export` without \
+         --fp16 tells)"
+    )]
+    NotFinite {
+        /// The picture, the RGB file of a pair.
+        path: PathBuf,
+        /// The file, or the name given to a model in memory.
+        origin: String,
+        /// The first such value.
+        value: f32,
+    },
     /// A picture does not have the size that the model's input needs.
     #[error("input {input}: {got} {kind}, but a picture has {expected}")]
     Input {

@@ -148,7 +148,7 @@ impl Pipeline {
                 let finish = |(prepared, raw): (Prepared, Vec<f32>)| {
                     finish(&pairs[index], reader.infrared_alone(), prepared, &raw, &info, &settings)
                 };
-                match result.map(finish) {
+                match result.and_then(finish) {
                     Err(error @ DeployError::Runtime { .. }) => return Err(error.into()),
                     Err(error) if settings.strict => return Err(error.into()),
                     result => on_result(result)?,
@@ -160,6 +160,9 @@ impl Pipeline {
 }
 
 /// Suppression, and what the result says about its pair, or about the one picture that is of the infrared camera or not.
+///
+/// # Errors
+/// An output that is not finite.
 fn finish(
     files: &Files,
     infrared_alone: bool,
@@ -167,7 +170,11 @@ fn finish(
     raw: &[f32],
     info: &ModelInfo,
     settings: &Settings,
-) -> PairResult {
+) -> Result<PairResult, DeployError> {
+    if let Some(&value) = raw.iter().find(|value| !value.is_finite()) {
+        let path = files.first().to_owned();
+        return Err(DeployError::NotFinite { path, origin: info.origin.clone(), value });
+    }
     let Prepared { pictures, letterbox, mut ms } = prepared;
     let detections = timed(&mut ms.suppression, || detections(raw, info, &letterbox, &settings.suppression));
     let (rgb, ir) = match files {
@@ -175,7 +182,7 @@ fn finish(
         Files::One(path) if infrared_alone => (None, Some(path.clone())),
         Files::One(path) => (Some(path.clone()), None),
     };
-    PairResult { rgb, ir, size: letterbox.source, detections, ms, pictures }
+    Ok(PairResult { rgb, ir, size: letterbox.source, detections, ms, pictures })
 }
 
 /// One picture's output as detections in pixels of the RGB file. Of a network with suppression inside, those above

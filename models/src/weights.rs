@@ -196,26 +196,42 @@ impl Weights {
         safetensors::serialize(views, Some(HashMap::from([(HEADER_KEY.to_owned(), header)])))
     }
 
-    /// Checks that every parameter and buffer of `graph` is here with its shape.
+    /// Checks that every parameter and buffer of `graph` is here with its shape, and can be computed with.
     ///
     /// # Errors
-    /// The first that is missing or of another shape, by name.
+    /// The first that is missing, of another shape, not finite, or a negative variance, by name.
     pub fn check(&self, graph: &Graph) -> Result<(), String> {
         for param in &graph.params {
-            match self.tensors.get(&param.name) {
-                Some(array) if array.shape == param.shape => {}
-                Some(array) => {
-                    return Err(format!(
-                        "{} has shape {:?}, the network wants {:?}",
-                        param.name, array.shape, param.shape
-                    ));
-                }
-                None if param.role == Role::Frozen => {}
-                None => return Err(format!("{} is missing", param.name)),
+            let fault = match self.tensors.get(&param.name) {
+                Some(array) => fault(param, array),
+                None if param.role == Role::Frozen => None,
+                None => Some("is missing".to_owned()),
+            };
+            if let Some(fault) = fault {
+                return Err(format!("{} {fault}", param.name));
             }
         }
         Ok(())
     }
+}
+
+/// What a network cannot compute with.
+fn fault(param: &Param, array: &Array) -> Option<String> {
+    if array.shape != param.shape {
+        return Some(format!("has shape {:?}, the network wants {:?}", array.shape, param.shape));
+    }
+    let elements: usize = param.shape.iter().product();
+    if array.data.len() != elements {
+        return Some(format!("has {} elements, its shape wants {elements}", array.data.len()));
+    }
+    if let Some(at) = array.data.iter().position(|x| !x.is_finite()) {
+        let value = array.data[at];
+        return Some(format!("holds {value} at element {at}: the training diverged, or the file is damaged"));
+    }
+    if param.name.ends_with(".running_var") && array.data.iter().any(|&x| x < 0.0) {
+        return Some("holds a negative variance".to_owned());
+    }
+    None
 }
 
 fn widen(name: &str, view: &TensorView<'_>) -> Result<Array, String> {

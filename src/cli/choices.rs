@@ -24,12 +24,29 @@ pub fn choice<T: DeserializeOwned + Clone + Send + Sync + 'static>(
     PossibleValuesParser::new(names).try_map(|name| serde_json::from_value(serde_json::Value::String(name)))
 }
 
-/// Reads a number of threads: from 1 on, and no more than a machine could have.
+/// More threads than a machine could have are not made.
+const MOST_THREADS: usize = 1024;
+/// More pairs than any device could want do not go through a network at once.
+const MOST_PAIRS: usize = 4096;
+
+/// Reads a number of threads, from 1 on.
 pub fn threads(text: &str) -> Result<usize, String> {
-    const MOST: usize = 1024;
     at_least_one(text).and_then(|number| match number {
-        1..=MOST => Ok(number),
-        _ => Err(format!("at most {MOST} threads are made")),
+        1..=MOST_THREADS => Ok(number),
+        _ => Err(format!("at most {MOST_THREADS} threads are made")),
+    })
+}
+
+/// Reads a number of threads, or 0 for one a core.
+pub fn workers(text: &str) -> Result<usize, String> {
+    if text == "0" { Ok(0) } else { threads(text).map_err(|why| format!("{why}, or 0 for one a core")) }
+}
+
+/// Reads how many pairs go through a network at once where it does not learn.
+pub fn pairs_at_once(text: &str) -> Result<usize, String> {
+    at_least_one(text).and_then(|number| match number {
+        1..=MOST_PAIRS => Ok(number),
+        _ => Err(format!("at most {MOST_PAIRS} pairs go through a network at once")),
     })
 }
 

@@ -30,8 +30,14 @@ pub enum Launch {
 impl DdpArgs {
     /// The launch of a plan, which must suit it.
     pub fn launch(self, plan: &TrainPlan) -> Result<Launch> {
-        let Some(wanted) = self.ddp else { return Ok(Launch::Process) };
-        if std::env::var_os(ranks::RANK).is_some() {
+        let is_rank = std::env::var_os(ranks::RANK).is_some();
+        let Some(wanted) = self.ddp else {
+            if plan.recipe.sync_bn && !is_rank {
+                tracing::warn!("--sync-bn changes nothing in one process: --ddp starts several");
+            }
+            return Ok(Launch::Process);
+        };
+        if is_rank {
             bail!("{} is set, so this process is a rank already; leave --ddp out", ranks::RANK);
         }
         let count = match (wanted, &plan.device) {

@@ -63,6 +63,12 @@ pub fn model_path(given: Option<&Path>) -> Result<PathBuf> {
 /// The model as ONNX: a file as it is (an engine too), weights exported in memory at `imgsz` (by default the training's).
 pub fn source(path: &Path, imgsz: Option<usize>) -> Result<ModelSource> {
     match path.extension().and_then(|extension| extension.to_str()) {
+        Some("onnx" | "engine") if imgsz.is_some() => {
+            bail!(
+                "--imgsz is for weights; {} takes pictures of the size that it was exported for",
+                path.display()
+            )
+        }
         Some("onnx" | "engine") => Ok(ModelSource::Path(path.to_owned())),
         Some("safetensors") => {
             let options = ExportOptions { imgsz: imgsz.map(|side| (side, side)), ..ExportOptions::default() };
@@ -78,7 +84,7 @@ pub fn batch(text: &str) -> Result<Batch, String> {
     if text == "auto" {
         return Ok(Batch::Auto);
     }
-    super::choices::at_least_one(text).map(Batch::Of).map_err(|why| format!("{why}, or auto"))
+    super::choices::pairs_at_once(text).map(Batch::Of).map_err(|why| format!("{why}, or auto"))
 }
 
 /// The cameras that the pipeline shows to the network.

@@ -9,7 +9,7 @@ use yf_import::Limits;
 use yf_models::{Camera, Config, Header, Weights};
 use yf_plan::{Cache, Device, Modality};
 
-use super::choices::{CACHE, MODALITY, choice, device};
+use super::choices::{CACHE, MODALITY, choice, device, workers};
 
 /// The network that is trained when none is named.
 pub const MODEL: &str = "duo-n";
@@ -34,7 +34,7 @@ pub struct SetupArgs {
     #[arg(long, value_name = "DEVICE", value_parser = device)]
     pub device: Option<Device>,
     /// Threads that decode; 0 for one a core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = workers)]
     pub workers: usize,
     /// Keep decoded pairs between epochs: in memory (auto: where less than half of what is free suffices), in ~/.cache/yf/pairs for
     /// later runs too, or on the GPU
@@ -100,14 +100,17 @@ fn is_model_file(name: &str) -> bool {
 pub fn data_yaml(given: Option<&Path>) -> Result<PathBuf> {
     let from_variable = || env::var_os("YF_DATA").filter(|value| !value.is_empty()).map(PathBuf::from);
     let (path, origin) = match (given, from_variable()) {
-        (Some(path), _) => (path.to_owned(), "--data"),
-        (None, Some(path)) => (path, "YF_DATA"),
+        (Some(path), _) => (path.to_owned(), ""),
+        (None, Some(path)) => (path, " (YF_DATA)"),
         (None, None) => {
-            (PathBuf::from("data.yaml"), "no --data and no YF_DATA is given, so data.yaml is taken")
+            (PathBuf::from("data.yaml"), " (no --data and no YF_DATA is given, so data.yaml is taken)")
         }
     };
     if !path.is_file() {
-        bail!("{}: no such file ({origin}); `yf data synth OUT` makes a data set to try", path.display());
+        if path.is_dir() {
+            bail!("{}{origin} is a folder: name its data.yaml", path.display());
+        }
+        bail!("{}: no such file{origin}; `yf data synth OUT` makes a data set to try", path.display());
     }
     if given.is_none() {
         tracing::info!("data set: {}", path.display());

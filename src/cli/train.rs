@@ -192,7 +192,11 @@ fn run_folder(run: &Path) -> Result<PathBuf> {
     };
     let last = folder.join("weights/last.safetensors");
     if !last.is_file() {
-        bail!("{} cannot be resumed: {} is not there", run.display(), last.display());
+        bail!(
+            "{} cannot be resumed: no epoch of it was saved ({} is not there); start a new run",
+            run.display(),
+            last.display()
+        );
     }
     Ok(folder)
 }

@@ -13,6 +13,7 @@ use crate::feed::Batch;
 use crate::flight::IN_FLIGHT;
 use crate::learner::{self, Learner, Losses};
 use crate::output;
+use crate::records::progress::Busy;
 use crate::schedule::{Rates, Schedule};
 use crate::setup::Setup;
 use crate::torch::{self, Device, Kind, Tensor, TorchError};
@@ -82,6 +83,7 @@ fn bench_in(world: &World, plan: &BenchPlan) -> Result<(), Error> {
     let schedule = Schedule::new(&plan.train.recipe, setup.feed.batches());
     let mut learner = setup.learner(parameters, &plan.train.recipe, &schedule)?;
     learner.join(world, plan.train.recipe.sync_bn)?;
+    let busy = world.is_main().then(|| Busy::new("measuring"));
     let mut stopwatch = Stopwatch { setup: &setup, plan, learner, schedule, flight: VecDeque::new() };
     // Every rank learns as many pairs as this one, or one less.
     let ranks = world.size() as f64;
@@ -99,6 +101,7 @@ fn bench_in(world: &World, plan: &BenchPlan) -> Result<(), Error> {
     let decode = if world.is_main() { setup.feed.seconds_to_read(READ)? } else { 0.0 };
     let matmul = matmul_tflops(setup.device, learner::precision(plan.train.recipe.amp, setup.device))?;
     let matmul = matmul * ranks;
+    drop(busy);
     if !world.is_main() {
         return Ok(());
     }

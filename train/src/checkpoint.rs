@@ -93,6 +93,22 @@ impl Last {
         Ok(Last { progress, weights })
     }
 
+    /// Checks that the run was for these classes; `path` is the file's.
+    ///
+    /// # Errors
+    /// Others, or others in their place.
+    pub fn is_of(&self, names: &[String], path: &Path) -> Result<(), Error> {
+        let known = &self.weights.header.names;
+        if known == names {
+            return Ok(());
+        }
+        let (known, names) = (known.join(", "), names.join(", "));
+        let why = format!(
+            "the run was for the classes {known}, and data.yaml now has {names}: begin a new run with --weights"
+        );
+        Err(Error::Checkpoint { path: path.into(), why })
+    }
+
     /// The parts of the file under `train.model.` as weights of their own.
     pub fn trained_weights(&self) -> Weights {
         Weights { header: self.weights.header.clone(), tensors: self.under(MODEL) }

@@ -3,7 +3,8 @@
 //! The rooms by their jobs: [`setup`] opens what a plan names; [`feed`] makes batches of pairs ([`augment`]);
 //! [`learner`] turns batches into gradients ([`loss`], as CUDA graphs: [`recording`]) and steps ([`schedule`], [`optimizer`], [`ema`]);
 //! [`memory`] finds batches that fit; [`validator`] measures; [`checkpoint`] and [`records`] write down;
-//! [`closing`] says at the end what each camera is worth; [`trainer`] tells the whole story.
+//! [`closing`] says at the end what each camera is worth; [`trainer`] tells the whole story, in a folder (`folder.rs`),
+//! until it is interrupted (`interrupt.rs`).
 //! A run of several GPUs is one of several such programs: [`distributed`].
 //! [`torch`] is the only door to libtorch.
 
@@ -16,6 +17,8 @@ pub mod ema;
 mod error;
 pub mod feed;
 pub mod flight;
+mod folder;
+mod interrupt;
 pub mod learner;
 pub mod loss;
 pub mod memory;

@@ -73,11 +73,15 @@ impl Setup {
         let mut promised = 0;
         let (loader, resident) = keep(train, plan, world, &mut promised)?;
         let feed = Feed::new(loader, resident, set.classes(), settings)?;
+        check_labels(&feed)?;
         let (loader, resident) = keep(val, plan, world, &mut promised)?;
         // As large whatever the number of ranks, which then compute the very same.
         let batch = plan.recipe.batch.min(MAX_VALIDATION_BATCH);
         let settings = Settings { kind: Kind::Float, batch, ..settings };
         let validator = Validator::new(&graph, loader, resident, settings)?.shared_by(world);
+        if world.is_main() && !validator.has_objects() {
+            warn!("no validation pair has a labelled object, so that mAP is 0 whatever the network finds");
+        }
         Ok(Setup {
             device,
             names: set.names().to_vec(),
@@ -146,12 +150,6 @@ impl Setup {
     /// # Errors
     /// The first that is missing, of another shape, or not finite.
     pub fn from_weights(&self, graph: &Graph, weights: &Weights, path: &Path) -> Result<Parameters, Error> {
-        let finite =
-            |name: &str| weights.tensors.get(name).is_none_or(|a| a.data.iter().all(|x| x.is_finite()));
-        if let Some(damaged) = graph.params.iter().find(|p| !finite(&p.name)) {
-            let why = format!("{} holds NaN or infinity: no training can go on from it", damaged.name);
-            return Err(Error::Checkpoint { path: path.into(), why });
-        }
         Parameters::from_weights(graph, weights, self.device).map_err(|why| Error::Checkpoint {
             path: path.into(),
             why: format!(
@@ -179,6 +177,18 @@ fn check_ranks(batch: usize, pairs: usize, ranks: usize) -> Result<(), Error> {
     Err(Error::Other(format!(
         "a batch of {batch} and {pairs} training pairs for {ranks} ranks: each rank needs at least one pair a batch \
          (--batch is the total over all ranks)"
+    )))
+}
+
+/// Without a labelled object there is nothing to learn.
+fn check_labels(feed: &Feed) -> Result<(), Error> {
+    if feed.labels().iter().any(|boxes| !boxes.is_empty()) {
+        return Ok(());
+    }
+    let first = feed.pairs().first().map(|pair| pair.labels.display().to_string()).unwrap_or_default();
+    Err(Error::Other(format!(
+        "none of {} training pairs has a labelled object: labels are looked for in files such as {first}",
+        feed.pairs().len()
     )))
 }
 

@@ -1,6 +1,6 @@
 //! A training run, from its plan to its best weights.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use tracing::{info, warn};
@@ -14,6 +14,8 @@ use crate::closing::{self, Seen};
 use crate::distributed::{self, World};
 use crate::feed::Batch;
 use crate::flight::{Flight, IN_FLIGHT, InFlight, Landed};
+use crate::folder::{Claim, Folder};
+use crate::interrupt;
 use crate::learner::{Learner, Parts};
 use crate::memory;
 use crate::records::pictures;
@@ -41,6 +43,8 @@ struct Run {
     learner: Learner,
     header: Header,
     folder: Folder,
+    /// Of the rank that writes.
+    _claim: Option<Claim>,
     progress: Progress,
     started: Instant,
     /// Seconds spent before this process, in a resumed run.
@@ -69,34 +73,6 @@ impl Watch {
              Try --amp bf16, a lower --lr0, or no --amp",
             state.scale, state.skipped
         ));
-    }
-}
-
-/// Files of a run.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn best(&self) -> PathBuf {
-        self.0.join("weights/best.safetensors")
-    }
-
-    fn last(&self) -> PathBuf {
-        self.0.join("weights/last.safetensors")
-    }
-
-    fn results(&self) -> PathBuf {
-        self.0.join("results.csv")
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Removes the half files of a process that was killed.
-    fn sweep(&self) -> Result<(), Error> {
-        [self.last(), self.best(), self.results()]
-            .iter()
-            .try_for_each(|path| durable::sweep(path).map_err(Error::io(path)))
     }
 }
 
@@ -137,6 +113,7 @@ impl Run {
         let mut run = Run::open(plan.clone(), world)?;
         if world.is_main() {
             run.describe();
+            run.expect_interrupt();
         }
         if run.progress.epoch < run.plan.recipe.epochs {
             run.next_epoch()?;
@@ -161,9 +138,10 @@ impl Run {
 
     fn fresh(plan: TrainPlan, world: &World, folder: Folder, setup: Setup) -> Result<Self, Error> {
         let parameters = setup.start(&plan)?;
-        let run = Run::assemble(plan, world, folder, setup, parameters)?;
+        let mut run = Run::assemble(plan, world, folder, setup, parameters)?;
         if world.is_main() {
             run.write_args()?;
+            run._claim = Some(run.folder.claim()?);
             plots::labels(run.setup.feed.labels(), &run.setup.names, &run.folder.file("labels.png"))?;
         }
         Ok(run)
@@ -171,10 +149,13 @@ impl Run {
 
     /// Every rank reads the checkpoint; ranks of other hosts need the run's folder under the same path.
     fn resume(plan: TrainPlan, world: &World, folder: Folder, setup: Setup) -> Result<Self, Error> {
+        let claim = world.is_main().then(|| folder.claim()).transpose()?;
         let last = Last::read(&folder.last())?;
+        last.is_of(&setup.names, &folder.last())?;
         let parameters = setup.from_weights(&setup.trained.graph, &last.trained_weights(), &folder.last())?;
         let mut run = Run::assemble(plan, world, folder, setup, parameters)?;
         last.restore(&mut run.learner, &run.setup.trained.graph, world)?;
+        run._claim = claim;
         run.before = last.progress.seconds;
         run.watch.saved = last.progress.epoch;
         run.progress = Progress { plan: run.plan.clone(), ..last.progress };
@@ -182,7 +163,10 @@ impl Run {
             run.folder.sweep()?;
             results::keep_until(&run.folder.results(), run.progress.epoch)?;
         }
-        info!("resuming after epoch {} of {}", run.progress.epoch, run.plan.recipe.epochs);
+        match (run.progress.epoch, run.plan.recipe.epochs) {
+            (done, all) if done >= all => info!("all {all} epochs are done: only the closing tests are left"),
+            (done, all) => info!("resuming after epoch {done} of {all}"),
+        }
         Ok(run)
     }
 
@@ -223,6 +207,7 @@ impl Run {
             learner,
             header,
             folder,
+            _claim: None,
             progress,
             started: Instant::now(),
             before: 0.0,
@@ -255,6 +240,17 @@ impl Run {
             );
         }
         info!("results in {}", self.folder.0.display());
+    }
+
+    /// What Ctrl-C has said from now on.
+    fn expect_interrupt(&self) {
+        let (saved, all, run) = (self.watch.saved, self.plan.recipe.epochs, self.folder.0.display());
+        interrupt::will_say(&match saved {
+            0 => format!("stopped: no epoch was saved, so a new run is needed ({run} can go)"),
+            _ => format!(
+                "stopped: epoch {saved} of {all} is saved, `yf train --resume {run}` goes on from there"
+            ),
+        });
     }
 
     /// Learns from every training pair once, then validates.
@@ -416,6 +412,7 @@ impl Run {
         if self.plan.recipe.is_due(self.plan.recipe.save_every, row.epoch - 1) || self.is_stale() {
             write_last(&self.folder.last(), &self.header, &self.learner, &self.progress)?;
             self.watch.saved = row.epoch;
+            self.expect_interrupt();
         }
         let found = match validated {
             true => format!(
@@ -479,7 +476,7 @@ impl Run {
     }
 
     fn write_args(&self) -> Result<(), Error> {
-        let path = self.folder.file("args.toml");
+        let path = self.folder.args();
         let text = toml::to_string(&self.plan).map_err(|e| Error::Other(e.to_string()))?;
         write_text(&path, &text)
     }

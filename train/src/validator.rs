@@ -74,6 +74,11 @@ impl Validator {
         Ok(Validator { graph, feed, world: World::alone(settings.device) })
     }
 
+    /// Whether any pair has a labelled object.
+    pub fn has_objects(&self) -> bool {
+        self.feed.labels().iter().any(|boxes| !boxes.is_empty())
+    }
+
     /// Every rank of the world validates the part that the settings' shard says, and hears the whole outcome.
     #[must_use]
     pub fn shared_by(mut self, world: &World) -> Self {

@@ -119,6 +119,10 @@ impl Experiment {
         if variants.is_empty() || file.seeds.is_empty() {
             return Err(wrong(None, "nothing to compare: 'variants' or 'seeds' is empty".to_owned()));
         }
+        let again = |(at, seed): &(usize, &u64)| file.seeds[..*at].contains(seed);
+        if let Some((_, seed)) = file.seeds.iter().enumerate().find(again) {
+            return Err(wrong(None, format!("'seeds': {seed} is there twice")));
+        }
         let data = file.data.map(|data| folder.join(data));
         Ok(Experiment { data, splits: file.splits, folds: file.folds, seeds: file.seeds, variants })
     }
@@ -211,6 +215,7 @@ variants:
             ("variants: {a: {}}\nfold: 3\n", "some.yaml:2"),
             ("folds: 3\n", "variants"),
             ("variants: {}\n", "nothing to compare"),
+            ("seeds: [4, 1, 4]\nvariants: {a: {}}\n", "'seeds': 4 is there twice"),
             ("variants: {a/b: {}}\n", "no name of a variant"),
             ("variants: {a: 3}\n", "'a' is no map of flags"),
             ("variants: {a: {epochs: [1]}}\n", "'a': the value of 'epochs'"),

@@ -195,6 +195,20 @@ fn many_pairs_come_in_order_and_broken_ones_are_named() {
 }
 
 #[test]
+fn an_answer_that_is_no_number_is_an_error_of_its_pair() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut model = Detector::SMALL.proto();
+    let weights = model.graph.as_mut().unwrap().initializer.iter_mut().find(|w| w.name == "boxes").unwrap();
+    weights.raw_data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let source =
+        ModelSource::Bytes { name: "cells.onnx".into(), bytes: prost::Message::encode_to_vec(&model) };
+    let backend = open(source, Choice::Embedded, &Options::default()).unwrap();
+    let pair = write(dir.path(), "a", Some((1, 2)), None);
+    let refused = run(&mut Pipeline::new(backend, settings()), &[pair]).remove(0).unwrap_err().to_string();
+    assert!(refused.contains("a.jpg: cells.onnx answers with NaN"), "{refused}");
+}
+
+#[test]
 fn strict_ends_at_the_first_broken_pair_and_so_does_the_caller() {
     let dir = tempfile::tempdir().unwrap();
     let pairs: Vec<_> = (0..10).map(|i| write(dir.path(), &i.to_string(), None, None)).collect();

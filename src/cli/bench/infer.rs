@@ -9,10 +9,10 @@ use yf_deploy::model::ModelSource;
 use yf_deploy::pipeline::Settings;
 use yf_models::{Network, Weights};
 
-use crate::cli::choices::at_least_one;
+use crate::cli::choices::{at_least_one, pairs_at_once};
 use crate::cli::deployed::{self, BackendArgs};
 use crate::failure::{Failure, OrArguments};
-use crate::output;
+use crate::{output, progress};
 
 /// Height and width of the pictures of a network that is given by name.
 const SIDE: usize = 640;
@@ -39,7 +39,7 @@ pub struct InferArgs {
     #[command(flatten)]
     backend: BackendArgs,
     /// Pairs a batch
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = pairs_at_once)]
     batch: usize,
     /// Batches that are measured, after five to warm up
     #[arg(long, value_name = "N", default_value_t = BenchPlan::default().iterations, value_parser = at_least_one)]
@@ -77,7 +77,7 @@ pub fn run(args: InferArgs) -> Result<(), Failure> {
     let backend = args.backend.open(source).or_arguments()?;
     let bandwidth = args.bandwidth.map(|gigabytes| gigabytes * 1e9);
     let plan = BenchPlan { iterations: args.runs, batch: args.batch, bandwidth };
-    let report = bench::bench(backend, &pair, &Settings::default(), &plan)?;
+    let report = progress::during("measuring", || bench::bench(backend, &pair, &Settings::default(), &plan))?;
     if args.json { output::json(&report) } else { print(&report) }
 }
 

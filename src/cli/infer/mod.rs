@@ -4,7 +4,7 @@ mod reporter;
 mod summary;
 
 use std::io::{IsTerminal, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -156,17 +156,41 @@ fn plan(args: &InferArgs) -> Result<Plan> {
     Ok(Plan { pairing, source, settings })
 }
 
-/// Saved pictures must not replace what they are made of, nor saved labels those of a data set.
+/// Saved pictures must not replace what they are made of, nor mix with it, nor with a data set.
 fn check_save(args: &InferArgs) -> Result<()> {
-    let Some(save) = args.save.as_ref().and_then(|folder| folder.canonicalize().ok()) else { return Ok(()) };
+    let Some(save) = &args.save else { return Ok(()) };
+    let save = resolved(&super::setup::absolute(save)?);
     for input in [Some(&args.rgb), args.ir.as_ref()].into_iter().flatten() {
         let Ok(path) = input.canonicalize() else { continue };
-        let holds = if path.is_dir() { path.starts_with(&save) } else { path.parent() == Some(&save) };
-        if holds {
-            bail!("--save {} holds {}: name another folder", save.display(), input.display());
+        let (holds, lies_in) = match path.is_dir() {
+            true => (path.starts_with(&save), save.starts_with(&path)),
+            false => (path.parent() == Some(&save), false),
+        };
+        if holds || lies_in {
+            let how = if holds { "holds" } else { "lies in" };
+            bail!("--save {} {how} {}: name another folder", save.display(), input.display());
         }
     }
+    if let Some(set) = save.ancestors().find_map(data_set_around) {
+        bail!("--save {} lies in the data set {}: name another folder", save.display(), set.display());
+    }
     Ok(())
+}
+
+/// The folder of a data set whose pictures or labels lie under `folder`.
+fn data_set_around(folder: &Path) -> Option<&Path> {
+    const PARTS: [&str; 3] = ["images", "imagesIR", "labels"];
+    let set = folder.parent().filter(|_| PARTS.iter().any(|part| folder.ends_with(part)))?;
+    PARTS.iter().all(|part| set.join(part).is_dir()).then_some(set)
+}
+
+/// A path without links, whose last parts need not be there yet.
+fn resolved(path: &Path) -> PathBuf {
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(resolved), ..) => resolved,
+        (Err(_), Some(above), Some(name)) => resolved(above).join(name),
+        _ => path.to_owned(),
+    }
 }
 
 fn suppression(args: &InferArgs) -> Suppression {

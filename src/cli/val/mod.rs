@@ -9,7 +9,7 @@ use yf_data::metrics::table;
 use yf_models::{Header, Weights};
 use yf_plan::{Device, Job, Modality, ValPlan};
 
-use super::choices::{MODALITY, SPLIT, at_least_one, choice, device};
+use super::choices::{MODALITY, SPLIT, choice, device, pairs_at_once, workers};
 use super::deployed::{self, BackendArgs};
 use super::{Given, setup};
 use crate::failure::{Failure, OrArguments};
@@ -45,13 +45,13 @@ pub struct ValArgs {
     #[arg(long, value_name = "PIXELS")]
     imgsz: Option<usize>,
     /// Pairs a batch
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = pairs_at_once)]
     batch: usize,
     /// Where libtorch computes: cpu, cuda, cuda:1, 0 [default: a GPU where there is one]
     #[arg(long, value_name = "DEVICE", value_parser = device)]
     device: Option<Device>,
     /// Threads that decode; 0 for one a core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = workers)]
     workers: usize,
     #[command(flatten)]
     backend: BackendArgs,
@@ -87,6 +87,7 @@ pub fn run(args: ValArgs, given: &Given) -> Result<(), Failure> {
         };
     }
     let header = check_weights(&plan, &set).or_arguments()?;
+    compare_names(&header.names, &plan.weights.display().to_string(), &set);
     plan.modality = setup::seen(plan.modality, header.network()?.two_streams(), header.modality);
     let trainer = libtorch::trainer()?;
     let libtorch = libtorch::find(plan.device.as_ref())?;
@@ -114,6 +115,17 @@ fn plan(args: ValArgs) -> Result<ValPlan> {
         modality: args.modality,
         json: args.json,
     })
+}
+
+/// Classes are counted, not called: where the names differ that is said.
+fn compare_names(known: &[String], origin: &str, set: &DataSet) {
+    if known != set.names() {
+        let (known, names, data) = (known.join(", "), set.names().join(", "), set.yaml().display());
+        tracing::warn!(
+            "{origin} calls its classes {known}, and {data} calls them {names}: they are compared in this order, under the \
+             names of the data set"
+        );
+    }
 }
 
 /// The weights fit the data set and the size of the pictures. Returns their header.

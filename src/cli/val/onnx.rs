@@ -30,6 +30,7 @@ pub fn validate(
     if info.classes != set.classes() {
         bail!("{} has {} classes, {} has {}", info.origin, info.classes, set.yaml().display(), set.classes());
     }
+    super::compare_names(&info.names, &info.origin, set);
     let settings = Settings {
         suppression: Suppression::VALIDATION,
         modality: deployed::modality(modality),

@@ -14,7 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::debug;
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use tracing::{debug, info};
 use yf_plan::TrainPlan;
 
 use crate::Error;
@@ -26,6 +27,8 @@ pub use shard::Shard;
 
 /// How long ranks of other hosts may take to start.
 const TO_MEET: Duration = Duration::from_secs(600);
+/// After so long a rank says whom it waits for.
+const TO_WONDER: Duration = Duration::from_secs(5);
 /// How long a rank may be busy with its own work while others wait for it.
 const TO_ANSWER: Duration = Duration::from_secs(1800);
 /// How long rank 0, which serves the store, waits for the others to be done with it.
@@ -76,6 +79,20 @@ pub fn run(
     }
 }
 
+/// Says that this rank waits for the others, unless what is returned is dropped before long.
+fn wonder(place: &Environment) -> Sender<()> {
+    let (met, waiting) = bounded(0);
+    let Environment { rank, size, host, port, .. } = place;
+    let said =
+        format!("rank {rank} of {size} waits for the others at {host}:{port} (MASTER_ADDR, MASTER_PORT)");
+    std::thread::spawn(move || {
+        if waiting.recv_timeout(TO_WONDER) == Err(RecvTimeoutError::Timeout) {
+            info!("{said}");
+        }
+    });
+    met
+}
+
 /// Ends the process without running C++ destructors, which do not expect threads that still use what they destroy.
 pub fn exit(status: i32) -> ! {
     // SAFETY: ends the process.
@@ -103,12 +120,14 @@ impl World {
             prefix: &prefix,
             timeout: TO_MEET,
         };
+        let met = wonder(&place);
         let store = Store::connect(meeting)?;
         let second = Store::connect(Meeting { serves: false, listens_on: None, ..meeting })?;
         let ranks = (place.rank, place.size);
         let local = place.local_size == place.size;
         let address = (local.then_some("127.0.0.1"), std::env::var("GLOO_SOCKET_IFNAME").ok());
         let group = Group::join(&store, ranks, (address.0, address.1.as_deref()), device, TO_ANSWER)?;
+        drop(met);
         debug!("rank {} of {} on {device:?}", place.rank, place.size);
         let heartbeat = Heartbeat::start(second, place.rank, place.size);
         let world = World {

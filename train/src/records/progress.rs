@@ -166,6 +166,26 @@ impl Drop for ValidationProgress {
     }
 }
 
+/// Shows, where standard error is a terminal, that something goes on and how long it has; until it is dropped.
+pub struct Busy(ProgressBar);
+
+impl Busy {
+    /// With `what` goes on.
+    pub fn new(what: &'static str) -> Self {
+        let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = ProgressBar::new_spinner().with_style(style).with_message(what);
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Busy(bar)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// `epoch  3/100`: as wide in the first epoch as in the last.
 fn heading(epoch: usize, epochs: usize) -> String {
     let width = epochs.to_string().len();
