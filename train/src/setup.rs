@@ -153,7 +153,7 @@ impl Setup {
         Parameters::from_weights(graph, weights, self.device).map_err(|why| Error::Checkpoint {
             path: path.into(),
             why: format!(
-                "not weights of {} with {} classes: {why} (it was written for {} with {})",
+                "cannot be used for {} with {} classes: {why} (it was written for {} with {})",
                 self.network.name(),
                 self.names.len(),
                 weights.header.model,

@@ -68,6 +68,28 @@ fn all_problems_are_listed_at_once() {
 }
 
 #[test]
+fn labels_without_a_picture_are_told_but_not_texts_beside_pictures() {
+    let lone = "no RGB picture belongs to this label file";
+    for (frames, labels) in [("images", "labels"), ("frames", "frames")] {
+        let folder = Folder::new();
+        folder.rgb(&format!("{frames}/a.png"), (8, 8), 1);
+        folder.grey(&format!("{frames}/a_ir.png"), (8, 8), 1);
+        folder.write(&format!("{labels}/a.txt"), "0 .5 .5 .1 .1\n");
+        for other in ["classes.txt", "all.txt"] {
+            folder.write(&format!("{labels}/{other}"), "x\n");
+        }
+        let yaml = format!("train: {frames}\nval: {frames}\nir_suffix: _ir\nnames: [x]\n");
+        let report = checked(&folder, &yaml);
+        assert_eq!(has(&report.warnings, "labels/all.txt", None, lone), frames == "images");
+        assert!(
+            !has(&report.warnings, "frames/all.txt", None, lone) && report.errors.is_empty(),
+            "{report:#?}"
+        );
+        assert!(!has(&report.warnings, "labels/classes.txt", None, lone));
+    }
+}
+
+#[test]
 fn bad_pairs_are_told_apart_from_good_ones() {
     let folder = Folder::new();
     for name in ["a", "b", "c"] {
